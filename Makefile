@@ -1,0 +1,25 @@
+# Everything runs in .venv; `make demo` and `make test` set it up first.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test check setup
+
+demo: setup
+
+test: setup check
+
+check:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+setup: .venv/ready
+
+# The pinned CPU build of torch comes first: an open range would pull a CUDA build.
+.venv/ready: pyproject.toml $(wildcard native/CMakeLists.txt native/src/*)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable .[dev]
+	touch $@

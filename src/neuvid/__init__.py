@@ -1,0 +1,1 @@
+"""A practical neural video codec."""
