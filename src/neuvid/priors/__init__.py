@@ -1,0 +1,1 @@
+"""How a latent is coded, given its context."""

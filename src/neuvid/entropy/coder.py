@@ -1,0 +1,106 @@
+"""Three coders for one walk: estimate bits, write them, read them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuvid import _native
+from neuvid.entropy.distributions import Distribution
+
+PARALLEL_SYMBOLS = 1 << 17  # coded positions from which several streams pay
+STREAMS = 4
+
+
+class LatentCoder(Protocol):
+    """What a walk needs of a coder."""
+
+    def code(self, values: Tensor | None, law: Distribution) -> Tensor:
+        """Return `values` [B, C, h, w] as the decoder will see them; None when reading."""
+
+
+class RateEstimator:
+    """Counts differentiable bits; for training (`noise`) and for trials.
+
+    With noise, the rate is that of values with uniform noise of one step, while the values
+    returned are rounded with a straight-through gradient.
+    """
+
+    def __init__(self, *, noise: bool) -> None:
+        self.noise = noise
+        self.bits: list[Tensor] = []  # one tensor [B] for each latent coded
+
+    def code(self, values: Tensor | None, law: Distribution) -> Tensor:
+        """Return the rounded values and count their bits."""
+        if values is None:
+            raise TypeError("a rate estimator cannot read")
+        if self.noise:
+            rounded = values + (values.round() - values).detach()
+            costed = values + torch.empty_like(values).uniform_(-0.5, 0.5)
+        else:
+            rounded = costed = law.round(values)
+        self.bits.append(law.bits(costed).flatten(1).sum(1))
+        return rounded
+
+    def total(self) -> Tensor:
+        """Return the bits [B] of all latents coded so far."""
+        return torch.stack(self.bits).sum(0)
+
+
+def _row_indexes(law: Distribution, thresholds: Tensor) -> NDArray[np.uint16]:
+    rows = law.rows(thresholds).flatten()
+    indexes: NDArray[np.uint16] = rows.cpu().numpy().astype(np.uint16)
+    return indexes
+
+
+class SymbolWriter:
+    """Collects the symbols of one frame; `finish` turns them into bytes."""
+
+    def __init__(self, tables: _native.Tables, thresholds: Tensor) -> None:
+        self.thresholds = thresholds
+        self.encoder = _native.SymbolEncoder(tables)
+        self.positions = 0
+
+    def code(self, values: Tensor | None, law: Distribution) -> Tensor:
+        """Return the rounded values and remember them."""
+        if values is None:
+            raise TypeError("a symbol writer cannot read")
+        rounded = law.round(values)
+        symbols = rounded.flatten().cpu().numpy().astype(np.int16)
+        self.encoder.append(symbols, _row_indexes(law, self.thresholds))
+        self.positions += symbols.size
+        return rounded
+
+    @property
+    def parallel(self) -> bool:
+        """Whether the frame is large enough for several streams."""
+        return self.positions >= PARALLEL_SYMBOLS
+
+    def finish(self) -> bytes:
+        """Return the payload; may run on another thread than `code`."""
+        return self.encoder.finish(STREAMS if self.parallel else 0)
+
+
+class SymbolReader:
+    """Reads the symbols of one frame from its payload."""
+
+    def __init__(
+        self, tables: _native.Tables, thresholds: Tensor, payload: bytes, *, parallel: bool
+    ) -> None:
+        self.thresholds = thresholds
+        self.decoder = _native.SymbolDecoder(tables, payload, not parallel)
+
+    def code(self, values: Tensor | None, law: Distribution) -> Tensor:
+        """Return the values read, whatever `values` is."""
+        symbols = self.decoder.decode(_row_indexes(law, self.thresholds))
+        device = self.thresholds.device
+        read = torch.from_numpy(symbols.astype(np.float32)).view(law.shape).to(device)
+        return read.contiguous(memory_format=torch.channels_last)
+
+    def finish(self) -> None:
+        """Raise Desynchronised unless the payload ends exactly here."""
+        self.decoder.finish()

@@ -1,0 +1,146 @@
+"""How likely each value of a latent is: differentiable bits and exact rows of the tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+SCALE_MIN = 0.11  # standard deviations in quantiser steps
+SCALE_MAX = 64.0
+SCALE_USEFUL = 0.12  # at or below it a value is taken as 0 and not coded
+SCALE_LEVELS = 128
+SKIP = 0xFFFF  # row of a value that is not coded
+SYMBOL_MAX = 32000  # symbols are clamped to +-SYMBOL_MAX, well inside 16 bits
+PROBABILITY_MIN = 1e-6
+
+
+def scale_thresholds() -> NDArray[np.float32]:
+    """Return [128] thresholds: a scale belongs to the level of the last threshold below it."""
+    levels = np.linspace(math.log(SCALE_USEFUL), math.log(SCALE_MAX), SCALE_LEVELS)
+    return np.exp(levels).astype(np.float32)
+
+
+def level_scales() -> NDArray[np.float64]:
+    """Return the standard deviation [128] that stands for each level."""
+    thresholds = scale_thresholds().astype(np.float64)
+    ratio = thresholds[1] / thresholds[0]
+    return np.sqrt(ratio) * thresholds
+
+
+class Distribution(Protocol):
+    """The law of a latent of the shape [B, C, h, w]."""
+
+    shape: torch.Size
+
+    def bits(self, values: Tensor) -> Tensor:
+        """Return the cost in bits of each value, differentiable."""
+
+    def rows(self, thresholds: Tensor) -> Tensor:
+        """Return the row of the integer tables for each value, SKIP where none is coded."""
+
+    def round(self, values: Tensor) -> Tensor:
+        """Return the integers that stand for `values`."""
+
+
+def _bits(probability: Tensor) -> Tensor:
+    return -torch.log2(probability + PROBABILITY_MIN)
+
+
+class Gaussian:
+    """Zero-mean Gaussian of the standard deviations `scales` [B, C, h, w]."""
+
+    def __init__(self, scales: Tensor) -> None:
+        self.scales = scales
+        self.shape = scales.shape
+
+    def bits(self, values: Tensor) -> Tensor:
+        """Return -log2 of the mass of the unit interval around each value."""
+        distance = values.abs()
+        inverse = math.sqrt(0.5) / self.scales
+        upper = torch.erfc((distance - 0.5) * inverse)
+        lower = torch.erfc((distance + 0.5) * inverse)
+        return _bits(0.5 * (upper - lower))
+
+    def rows(self, thresholds: Tensor) -> Tensor:
+        """Return the level of each scale; SKIP at or below the smallest useful scale."""
+        level = torch.bucketize(self.scales.contiguous(), thresholds)
+        return torch.where(level == 0, SKIP, level - 1)
+
+    def round(self, values: Tensor) -> Tensor:
+        """Round to even, and to 0 where the scale is too small to be useful."""
+        rounded = values.round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
+        return torch.where(self.scales > SCALE_USEFUL, rounded, 0.0)
+
+
+class FactorisedPrior(nn.Module):
+    """A learned cumulative distribution for every channel and quality (DCVC-RT, section 4.4).
+
+    The cumulative function is the sigmoid of four monotone layers of width one. `first_row`
+    is the row of the integer tables of quality 0, channel 0; the others follow.
+    """
+
+    def __init__(self, qualities: int, channels: int, *, first_row: int) -> None:
+        super().__init__()
+        self.qualities = qualities
+        self.channels = channels
+        self.first_row = first_row
+        shape = (4, qualities, channels)
+        self.stretch = nn.Parameter(0.01 * torch.randn(shape))
+        self.shift = nn.Parameter(0.01 * torch.randn(shape))
+        self.bend = nn.Parameter(0.01 * torch.randn((3, qualities, channels)))
+
+    @property
+    def row_count(self) -> int:
+        """Rows of the integer tables that this prior needs."""
+        return self.qualities * self.channels
+
+    def logits(self, values: Tensor, quality: Tensor | slice) -> Tensor:
+        """Return the logit of the cumulative function at `values` [Q, C, ...]."""
+        extra = (1,) * (values.dim() - 2)
+
+        def of(parameter: Tensor) -> Tensor:
+            selected = parameter[quality]
+            return selected.view(*selected.shape, *extra)
+
+        for layer in range(4):
+            values = values * functional.softplus(of(self.stretch[layer])) + of(self.shift[layer])
+            if layer < 3:
+                values = values + torch.tanh(values) * torch.tanh(of(self.bend[layer]))
+        return values
+
+    def at(self, positions: Tensor, height: int, width: int) -> Factorised:
+        """Return the law of a latent at quality positions [B]; the nearest quality is taken."""
+        return Factorised(self, positions.round().long(), height, width)
+
+
+class Factorised:
+    """The law of a latent z [B, C, h, w] at one quality per sample."""
+
+    def __init__(self, prior: FactorisedPrior, quality: Tensor, height: int, width: int) -> None:
+        self.prior = prior
+        self.quality = quality
+        self.shape = torch.Size((len(quality), prior.channels, height, width))
+
+    def bits(self, values: Tensor) -> Tensor:
+        """Return -log2 of the mass of the unit interval around each value."""
+        lower = self.prior.logits(values - 0.5, self.quality)
+        upper = self.prior.logits(values + 0.5, self.quality)
+        # On the far side of the median the differences of sigmoids would cancel.
+        sign = -torch.sign(lower + upper).detach()
+        return _bits((torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs())
+
+    def rows(self, thresholds: Tensor) -> Tensor:
+        """Return the row of each channel's table."""
+        channels = torch.arange(self.prior.channels, device=self.quality.device)
+        rows = self.prior.first_row + self.quality[:, None] * self.prior.channels + channels
+        return rows[:, :, None, None].expand(self.shape)
+
+    def round(self, values: Tensor) -> Tensor:
+        """Round to even."""
+        return values.round().clamp(-SYMBOL_MAX, SYMBOL_MAX)

@@ -1,0 +1,75 @@
+"""The one interface of all families."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from neuvid.choice import FrameChoice
+from neuvid.entropy.coder import LatentCoder
+from neuvid.entropy.distributions import FactorisedPrior
+
+GRID = 16  # pixels along the side of one position of y; padded frames are multiples of it
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is carried from frame to frame; `height` and `width` are those of padded frames."""
+
+    height: int
+    width: int
+    batch: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of y."""
+        return self.height // GRID, self.width // GRID
+
+    def detach(self) -> Self:
+        """Return the same state, cut off from its gradient's history."""
+        tensors = {
+            field.name: value.detach()
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors)
+
+
+S = TypeVar("S", bound=State)
+
+
+class VideoModel(nn.Module, ABC, Generic[S]):
+    """Weights of a codec, and the walk that codes a frame with them."""
+
+    @abstractmethod
+    def initial_state(self, height: int, width: int, batch: int = 1) -> S:
+        """Return the state before the first frame of height x width, multiples of 16."""
+
+    @abstractmethod
+    def code_frame(
+        self, frame: Tensor | None, state: S, choice: FrameChoice, coder: LatentCoder
+    ) -> S:
+        """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after.
+
+        The walk is the same for every coder, so a decoder's state equals its encoder's.
+        Nothing but the returned value changes: a trial is a call whose result is dropped.
+        """
+
+    @abstractmethod
+    def render(self, state: S) -> Tensor:
+        """Return the picture [B, 3, H, W] in [0, 1] that `state` stands for."""
+
+    def factorised_priors(self) -> list[FactorisedPrior]:
+        """Return the priors that need rows in the integer tables, in order of their rows."""
+        priors = [module for module in self.modules() if isinstance(module, FactorisedPrior)]
+        return sorted(priors, key=lambda prior: prior.first_row)
+
+
+def quality_positions(choice: FrameChoice, batch: int, like: Tensor) -> Tensor:
+    """Return the qualities of a choice, one for each sample: [B]."""
+    qualities = choice.quality if isinstance(choice.quality, tuple) else (choice.quality,) * batch
+    return torch.tensor(qualities, dtype=torch.float32, device=like.device)

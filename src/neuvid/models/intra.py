@@ -1,0 +1,139 @@
+"""The still-picture model of DCVC-RT: a frame that refers to no other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from neuvid.choice import QUALITIES
+from neuvid.entropy.coder import LatentCoder
+from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
+from neuvid.nn.blocks import (
+    PATCH,
+    Bank,
+    DepthConvBlock,
+    StepBank,
+    Up,
+    blocks,
+    patchify,
+    pointwise,
+    unpatchify,
+)
+from neuvid.priors.checkerboard import FOUR_STEPS, code_in_steps
+from neuvid.priors.hyperprior import Hyperprior
+
+PATCH_VALUES = 3 * PATCH * PATCH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntraConfig:
+    """Widths and depths of the still-picture model; the defaults are those of the paper.
+
+    With `step_bank`, a vector of quantiser steps per quality lets the networks that predict
+    means and scales work in the latent's own units, whatever the quality.
+    """
+
+    trunk_channels: int = 368
+    latent_channels: int = 256
+    hyper_channels: int = 128
+    hyper_feature_channels: int = 256
+    prior_channels: int = 512
+    common_channels: int = 256
+    encoder_blocks: int = 6
+    decoder_blocks: int = 12
+    fusion_blocks: int = 2
+    spatial_blocks: int = 3
+    step_bank: bool = False
+
+
+class IntraPrior(nn.Module):
+    """Hyperprior and four-step spatial prior of the still-picture latent."""
+
+    def __init__(self, config: IntraConfig) -> None:
+        super().__init__()
+        latent, width = config.latent_channels, config.prior_channels
+        z_prior = FactorisedPrior(QUALITIES, config.hyper_channels, first_row=SCALE_LEVELS)
+        self.hyperprior = Hyperprior(
+            latent, config.hyper_channels, config.hyper_feature_channels, z_prior
+        )
+        self.fusion = nn.Sequential(
+            DepthConvBlock(config.hyper_feature_channels, width),
+            *blocks(config.fusion_blocks, width),
+            pointwise(width, 2 * latent + 2),
+        )
+        self.reduction = pointwise(2 * latent + 2, config.common_channels)
+        self.adaptors = nn.ModuleList(
+            DepthConvBlock(latent + config.common_channels, width, force_adaptor=True)
+            for _ in FOUR_STEPS[1:]
+        )
+        self.spatial = nn.Sequential(
+            *blocks(config.spatial_blocks, width), pointwise(width, 2 * latent)
+        )
+        self.step_bank = StepBank(QUALITIES, latent) if config.step_bank else None
+
+    def code(
+        self, y: Tensor | None, grid: tuple[int, int], positions: Tensor, coder: LatentCoder
+    ) -> Tensor:
+        """Code y [B, C, h, w] (None when reading), where (h, w) is `grid`; return y_hat."""
+        unit = 1.0 if self.step_bank is None else self.step_bank(positions)
+        scaled = None if y is None else y / unit
+        features = self.hyperprior.code(scaled, grid, positions, coder)
+        params = self.fusion(features)[:, :, : grid[0], : grid[1]]
+        encoder_step, decoder_step = (1.5 * torch.sigmoid(params[:, :2]) + 0.5).chunk(2, 1)
+        common = self.reduction(params)
+
+        def parameters(step: int, coded: Tensor) -> tuple[Tensor, Tensor]:
+            if step == 0:
+                scales, means = params[:, 2:].chunk(2, 1)
+            else:
+                context = torch.cat((coded * unit, common), 1)
+                scales, means = self.spatial(self.adaptors[step - 1](context)).chunk(2, 1)
+            return scales / unit, means / unit
+
+        start = torch.zeros_like(params[:, 2:]).chunk(2, 1)[0]
+        values = None if scaled is None else scaled * encoder_step
+        return code_in_steps(values, FOUR_STEPS, parameters, start, coder) * (decoder_step * unit)
+
+
+class IntraModel(nn.Module):
+    """Codes a picture by itself: patches at 1/8, latent at 1/16, hyper-latent at 1/64."""
+
+    def __init__(self, config: IntraConfig) -> None:
+        super().__init__()
+        trunk, latent = config.trunk_channels, config.latent_channels
+        self.embed = DepthConvBlock(PATCH_VALUES, trunk)
+        self.encoder_bank = Bank(QUALITIES, trunk)
+        self.encoder = nn.Sequential(
+            *blocks(config.encoder_blocks, trunk),
+            nn.Conv2d(trunk, latent, 3, stride=2, padding=1),
+        )
+        self.prior = IntraPrior(config)
+        self.decoder = nn.Sequential(Up(latent, trunk), *blocks(config.decoder_blocks, trunk))
+        self.decoder_bank = Bank(QUALITIES, trunk)
+        self.head = DepthConvBlock(trunk, PATCH_VALUES)
+
+    def analyse(self, frame: Tensor, positions: Tensor) -> Tensor:
+        """Return y [B, C, H/16, W/16] of a frame [B, 3, H, W]."""
+        y: Tensor = self.encoder(self.embed(patchify(frame)) * self.encoder_bank(positions))
+        return y
+
+    def synthesise(self, y_hat: Tensor, positions: Tensor) -> Tensor:
+        """Return the unclamped picture [B, 3, H, W] of y_hat."""
+        return unpatchify(self.head(self.decoder(y_hat) * self.decoder_bank(positions)))
+
+    def code(
+        self,
+        frame: Tensor | None,
+        grid: tuple[int, int],
+        positions: Tensor,
+        coder: LatentCoder,
+    ) -> Tensor:
+        """Code a frame [B, 3, 16h, 16w] (None when reading) at quality positions [B].
+
+        Returns the reconstruction, unclamped: it may leave [0, 1] a little.
+        """
+        y = None if frame is None else self.analyse(frame, positions)
+        y_hat = self.prior.code(y, grid, positions, coder)
+        return self.synthesise(y_hat, positions)

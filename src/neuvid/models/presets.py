@@ -1,0 +1,67 @@
+"""Every codec that neuvid knows by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from neuvid.errors import InvalidSetting
+from neuvid.models.implicit import ImplicitConfig, ImplicitModel
+from neuvid.models.intra import IntraConfig
+
+RT = ImplicitConfig()
+
+# Twice the multiplications of RT, by more channels and blocks of the same kind (appendix C.9).
+RT_LARGE = replace(
+    RT,
+    feature_channels=352,
+    temporal_channels=320,
+    spatial_channels=448,
+    recon_channels=432,
+    extractor_blocks=(2, 5),
+)
+
+# The still-picture model that all small presets share.
+INTRA_SMALL = IntraConfig(
+    trunk_channels=128,
+    latent_channels=256,
+    hyper_channels=48,
+    hyper_feature_channels=64,
+    prior_channels=128,
+    common_channels=96,
+    encoder_blocks=1,
+    decoder_blocks=3,
+    fusion_blocks=1,
+    spatial_blocks=1,
+    step_bank=True,
+)
+
+RT_SMALL = ImplicitConfig(
+    intra=INTRA_SMALL,
+    feature_channels=128,
+    latent_channels=128,
+    hyper_channels=48,
+    temporal_channels=80,
+    spatial_channels=128,
+    recon_channels=128,
+    extractor_blocks=(1, 2),
+    encoder_blocks=2,
+    fusion_blocks=1,
+    spatial_blocks=1,
+    decoder_blocks=2,
+    recon_blocks=1,
+    step_bank=True,
+)
+
+PRESETS = {"rt": RT, "rt-large": RT_LARGE, "rt-small": RT_SMALL}
+
+
+def build_model(config: ImplicitConfig) -> ImplicitModel:
+    """Return a model with untrained weights."""
+    return ImplicitModel(config)
+
+
+def preset(name: str) -> ImplicitConfig:
+    """Return the config of a preset; raise InvalidSetting when there is none of that name."""
+    if name not in PRESETS:
+        raise InvalidSetting("model", got=name, expected=", ".join(PRESETS))
+    return PRESETS[name]

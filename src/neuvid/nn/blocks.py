@@ -1,0 +1,141 @@
+"""Convolution blocks of DCVC-RT (appendix B.1).
+
+Feature maps are [B, C, H, W] in channels-last memory, in which a 1x1 convolution is one
+matrix product. The paper's WSiLU(x) = x sigmoid(4x) equals silu(4x) / 4; both factors are
+powers of two and live in the neighbouring weights, so that the blocks use the plain SiLU.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+import torch
+
+PATCH = 8  # pixels along the side of a patch
+
+
+def patchify(frame: Tensor) -> Tensor:
+    """Turn pixels [B, 3, H, W] into patches [B, 192, H/8, W/8]."""
+    patches = functional.pixel_unshuffle(frame, PATCH)
+    return patches.contiguous(memory_format=torch.channels_last)
+
+
+def unpatchify(patches: Tensor) -> Tensor:
+    """Turn patches [B, 192, H/8, W/8] into pixels [B, 3, H, W]."""
+    return functional.pixel_shuffle(patches, PATCH)
+
+
+def pointwise(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """Return a 1x1 convolution."""
+    return nn.Conv2d(in_channels, out_channels, 1)
+
+
+class DepthConvBlock(nn.Module):
+    """A depth-wise convolution and a feed-forward network, each with a residual connection.
+
+    An adaptor changes the number of channels first where that is needed (or forced). With
+    `shortcut` the block's input is added once more to its output.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        shortcut: bool = False,
+        force_adaptor: bool = False,
+    ) -> None:
+        super().__init__()
+        channels = out_channels
+        needs_adaptor = force_adaptor or in_channels != out_channels
+        self.adaptor = pointwise(in_channels, channels) if needs_adaptor else None
+        self.expand = pointwise(channels, channels)
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.project = pointwise(channels, channels)
+        self.widen = pointwise(channels, 4 * channels)
+        self.narrow = pointwise(2 * channels, channels)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, H, W]."""
+        if self.adaptor is not None:
+            x = self.adaptor(x)
+        spatial = x + self.project(self.depthwise(functional.silu(self.expand(x))))
+        first, second = functional.silu(self.widen(spatial)).chunk(2, 1)
+        mixed: Tensor = spatial + self.narrow(first + second)
+        return mixed + x if self.shortcut else mixed
+
+
+class Down(nn.Module):
+    """Halve the resolution by a 2x2 convolution, then a block."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(in_channels, out_channels, 2, stride=2)
+        self.block = DepthConvBlock(out_channels, out_channels, shortcut=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, H/2, W/2]."""
+        halved: Tensor = self.block(self.down(x))
+        return halved
+
+
+class Shuffle(nn.Module):
+    """Double the resolution by a convolution to four times the channels and a pixel shuffle."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 1) -> None:
+        super().__init__()
+        self.spread = nn.Conv2d(in_channels, 4 * out_channels, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, 2H, 2W]."""
+        doubled = functional.pixel_shuffle(self.spread(x), 2)
+        return doubled.contiguous(memory_format=torch.channels_last)
+
+
+class Up(nn.Module):
+    """Double the resolution, then a block."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.up = Shuffle(in_channels, out_channels)
+        self.block = DepthConvBlock(out_channels, out_channels, shortcut=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, 2H, 2W]."""
+        doubled: Tensor = self.block(self.up(x))
+        return doubled
+
+
+def blocks(count: int, channels: int) -> list[DepthConvBlock]:
+    """Return `count` blocks of equal width."""
+    return [DepthConvBlock(channels, channels) for _ in range(count)]
+
+
+class Bank(nn.Module):
+    """A vector for every row of quality (DCVC-RT, section 4.4); interpolated between rows."""
+
+    def __init__(self, rows: int, channels: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.ones(rows, channels))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return the vectors [B, channels, 1, 1] at positions [B] in 0..rows-1."""
+        below = positions.floor().long()
+        above = positions.ceil().long()
+        fraction = (positions - below)[:, None]
+        vectors = torch.lerp(self.vectors[below], self.vectors[above], fraction)
+        return vectors[:, :, None, None]
+
+
+class StepBank(Bank):
+    """A vector of quantiser steps for every row of quality, kept and interpolated as logarithms."""
+
+    def __init__(self, rows: int, channels: int) -> None:
+        super().__init__(rows, channels)
+        nn.init.zeros_(self.vectors)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return the steps [B, channels, 1, 1] at positions [B] in 0..rows-1."""
+        return super().forward(positions).exp()
