@@ -1,0 +1,218 @@
+"""Weights with which an untrained model already is a transform codec.
+
+Patches are embedded by a discrete cosine transform, latents are Haar combinations of 2x2
+neighbouring blocks, the quantiser steps are those of high-rate theory, and every block begins
+near the identity. Inter frames begin as coded differences to the last frame.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from neuvid.entropy.distributions import SCALE_MIN
+from neuvid.models.implicit import ImplicitModel, ImplicitPrior
+from neuvid.models.intra import IntraModel, IntraPrior
+from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
+from neuvid.training.losses import INTER_LAMBDAS, INTRA_LAMBDAS, LambdaRange
+
+TRANSFORM_CHANNELS = 96  # degrees of freedom of an 8x8 block of 4:2:0 video
+BRANCH_GAIN = 0.01  # of the last layer of a residual branch
+OUTPUT_GAIN = 0.01  # of the layers that predict means and scales
+LUMA_WEIGHT, CHROMA_WEIGHT = 3 * 6 / 8, 3 * 1 / 8  # of the planes' errors in the distortion
+CHROMA_DAMPING = 2.0  # chroma holds about as much detail as luma at twice the frequency
+INTRA_SPREAD, INTER_SPREAD = 1.5, 0.3  # standard deviations at the lowest frequency
+
+
+def initialise(model: ImplicitModel) -> None:
+    """Set the weights of a model with step banks; its width must be at least 96 channels."""
+    with torch.no_grad():
+        _initialise_intra(model.intra)
+        _initialise_inter(model)
+
+
+def _cosine_transform(size: int) -> NDArray[np.float64]:
+    """Return the orthonormal transform [frequency, position] of `size` samples."""
+    position = np.arange(size) + 0.5
+    matrix = np.cos(np.pi * np.arange(size)[:, None] * position / size) * math.sqrt(2 / size)
+    matrix[0] /= math.sqrt(2)
+    return np.asarray(matrix)
+
+
+def _block_transform() -> tuple[Tensor, Tensor]:
+    """Return the transform [96, 192] of a patch and its inverse [192, 96]."""
+    luma = np.kron(_cosine_transform(PATCH), _cosine_transform(PATCH))
+    halve = np.kron(np.eye(PATCH // 2), [[0.5, 0.5]])  # average of two samples
+    chroma = np.kron(_cosine_transform(PATCH // 2) @ halve, _cosine_transform(PATCH // 2) @ halve)
+    forward = np.zeros((TRANSFORM_CHANNELS, 3 * PATCH * PATCH))
+    inverse = np.zeros((3 * PATCH * PATCH, TRANSFORM_CHANNELS))
+    rows, columns = [0, 64, 80, 96], [0, 64, 128, 192]
+    for plane, matrix in enumerate((luma, chroma, chroma)):
+        r, c = slice(rows[plane], rows[plane + 1]), slice(columns[plane], columns[plane + 1])
+        forward[r, c] = matrix
+        inverse[c, r] = matrix.T * (1 if plane == 0 else 4)  # a chroma sample covers 2x2 pixels
+    return torch.tensor(forward).float(), torch.tensor(inverse).float()
+
+
+def _latent_order(latents: int) -> list[tuple[int, int, int, float, bool]]:
+    """Return (channel, row half, column half, frequency, is luma) of the lowest frequencies."""
+    candidates = []
+    for channel in range(TRANSFORM_CHANNELS):
+        is_luma = channel < 64
+        side = PATCH if is_luma else PATCH // 2
+        v, u = divmod(channel if is_luma else (channel - 64) % 16, side)
+        for i in range(2):
+            for j in range(2):
+                frequency = math.hypot(2 * v + i, 2 * u + j)
+                weight = 1.0 if is_luma else CHROMA_DAMPING
+                candidates.append((frequency * weight, channel, i, j, is_luma))
+    chosen = sorted(candidates)[:latents]
+    return [(channel, i, j, frequency, luma) for frequency, channel, i, j, luma in chosen]
+
+
+def _haar(i: int, j: int) -> Tensor:
+    """Return the 2x2 Haar filter with `i` and `j` sign changes down and across."""
+    rows = torch.tensor([1.0, -1.0 if i else 1.0])
+    columns = torch.tensor([1.0, -1.0 if j else 1.0])
+    return 0.5 * torch.outer(rows, columns)
+
+
+def _set_down(conv: nn.Conv2d) -> None:
+    """Make a 3x3 stride-2 convolution combine 2x2 blocks."""
+    conv.weight.mul_(OUTPUT_GAIN)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    for latent, (channel, i, j, _, _) in enumerate(_latent_order(conv.out_channels)):
+        conv.weight[latent, channel, 1:, 1:] += _haar(i, j)
+
+
+def _set_up(conv: nn.Conv2d, gain: float) -> None:
+    """Make the convolution before a pixel shuffle undo `_set_down`, times `gain`."""
+    conv.weight.mul_(OUTPUT_GAIN)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    middle = conv.kernel_size[0] // 2
+    for latent, (channel, i, j, _, _) in enumerate(_latent_order(conv.in_channels)):
+        taps = conv.weight[4 * channel : 4 * channel + 4, latent, middle, middle]
+        taps += gain * _haar(i, j).flatten()
+
+
+def _set_embedding(conv: nn.Conv2d) -> None:
+    """Make a 1x1 convolution transform patches, centred on mid-grey."""
+    forward, _ = _block_transform()
+    conv.weight[:TRANSFORM_CHANNELS, :, 0, 0] = forward
+    conv.bias.copy_(-0.5 * conv.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
+
+
+def _set_head(conv: nn.Conv2d) -> None:
+    """Make a 1x1 convolution turn coefficients into patches."""
+    _, inverse = _block_transform()
+    conv.weight.mul_(OUTPUT_GAIN)
+    conv.weight[:, :TRANSFORM_CHANNELS, 0, 0] = inverse
+    nn.init.constant_(conv.bias, 0.5)  # type: ignore[arg-type]
+
+
+def _set_near_identity(network: nn.Module) -> None:
+    """Damp the residual branches of every block."""
+    for module in network.modules():
+        if isinstance(module, DepthConvBlock):
+            module.project.weight.mul_(BRANCH_GAIN)
+            module.narrow.weight.mul_(BRANCH_GAIN)
+            nn.init.zeros_(module.project.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(module.narrow.bias)  # type: ignore[arg-type]
+
+
+def _set_sum(conv: nn.Conv2d, second: float) -> None:
+    """Make a 1x1 convolution add its second half of channels, times `second`, to the first."""
+    channels = conv.out_channels
+    identity = torch.eye(channels)
+    conv.weight.mul_(OUTPUT_GAIN)
+    conv.weight[:, :, 0, 0] += torch.cat((identity, second * identity), 1)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+
+def _set_steps(bank: StepBank, latents: int, lambdas: LambdaRange) -> None:
+    """Fill the bank with the steps of high-rate theory: bits fall as distortion grows."""
+    rows = torch.arange(bank.vectors.shape[0], dtype=torch.float64)
+    for latent, (*_, is_luma) in enumerate(_latent_order(latents)):
+        # d(bits)/d(step) = 1 / (64 ln2 step); d(D)/d(step) = weight step / (6 samples).
+        samples = 64 if is_luma else 16
+        weight = LUMA_WEIGHT if is_luma else CHROMA_WEIGHT
+        squared = 6 * samples / (64 * math.log(2) * weight * lambdas.at(rows))
+        bank.vectors[:, latent] = 0.5 * squared.log()
+
+
+def _set_parameters(conv: nn.Conv2d, first: int, latents: int, spread: float) -> None:
+    """Make a 1x1 convolution predict constant scales from row `first` on, then zero means."""
+    conv.weight.mul_(OUTPUT_GAIN)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    for latent, (*_, frequency, is_luma) in enumerate(_latent_order(latents)):
+        scale = spread * (1 if is_luma else 0.5) / max(1.0, frequency) ** 1.3
+        conv.bias[first + latent] = max(scale, SCALE_MIN * 0.1)  # type: ignore[index]
+
+
+def _last(network: nn.Sequential) -> nn.Conv2d:
+    layer = network[-1]
+    if not isinstance(layer, nn.Conv2d):
+        raise TypeError("the last layer is no convolution")
+    return layer
+
+
+def _initialise_intra(model: IntraModel) -> None:
+    _set_near_identity(model)
+    _set_embedding(_adaptor(model.embed))
+    _set_down(_last(model.encoder))
+    up = model.decoder[0]
+    if isinstance(up, Up):
+        _set_up(up.up.spread, 0.5)  # the block's shortcut doubles what passes
+    _set_head(_adaptor(model.head))
+    _initialise_intra_prior(model.prior)
+
+
+def _initialise_intra_prior(prior: IntraPrior) -> None:
+    latents = _last(prior.spatial).out_channels // 2
+    if prior.step_bank is None:
+        raise TypeError("the analytic initialisation needs a step bank")
+    _set_steps(prior.step_bank, latents, INTRA_LAMBDAS)
+    fusion = _last(prior.fusion)
+    _set_parameters(fusion, 2, latents, INTRA_SPREAD)
+    fusion.weight[:2] = 0.0
+    fusion.bias[:2] = -math.log(2)  # type: ignore[index]  # a step of 1
+    _set_parameters(_last(prior.spatial), 0, latents, INTRA_SPREAD)
+
+
+def _initialise_inter(model: ImplicitModel) -> None:
+    for name, network in model.named_children():
+        if name != "intra":
+            _set_near_identity(network)
+    _set_embedding(_adaptor(model.picture_adaptor))
+    _set_embedding(model.embed)
+    for conv in (model.feature_adaptor, _last(model.decoder)):
+        conv.weight[:, :, 0, 0] = torch.eye(conv.out_channels)
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    _set_sum(_adaptor(model.encoder[0]), -1.0)
+    _set_down(model.down)
+    _set_up(model.up.spread, 1.0)
+    _set_sum(_adaptor(model.decoder[0]), 1.0)
+    _set_head(model.head)
+    _initialise_inter_prior(model.prior)
+
+
+def _initialise_inter_prior(prior: ImplicitPrior) -> None:
+    latents = _last(prior.spatial).out_channels // 2
+    if prior.step_bank is None:
+        raise TypeError("the analytic initialisation needs a step bank")
+    _set_steps(prior.step_bank, latents, INTER_LAMBDAS)
+    fusion = _last(prior.fusion)
+    _set_parameters(fusion, latents, latents, INTER_SPREAD)
+    fusion.weight[:latents] *= OUTPUT_GAIN
+    fusion.bias[:latents] = 1.0  # type: ignore[index]  # the quantiser step
+    _set_parameters(_last(prior.spatial), 0, latents, INTER_SPREAD)
+
+
+def _adaptor(block: nn.Module) -> nn.Conv2d:
+    if not isinstance(block, DepthConvBlock) or block.adaptor is None:
+        raise TypeError("the block has no adaptor")
+    return block.adaptor
