@@ -1,0 +1,108 @@
+"""A chain of frames coded for training: the loss of each segment and what it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from neuvid.choice import FrameChoice, FrameKind
+from neuvid.entropy.coder import RateEstimator
+from neuvid.models.implicit import ImplicitModel, ImplicitState
+from neuvid.training.losses import (
+    INTER_LAMBDAS,
+    INTRA_LAMBDAS,
+    LEVEL_PATTERN,
+    LEVEL_WEIGHTS,
+    distortion,
+    plane_errors,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLosses:
+    """Means over the frames of a segment."""
+
+    loss: Tensor  # [B]
+    bits_per_pixel: Tensor  # [B]
+    plane_psnr: Tensor  # [B, 3] of Y, U, V in dB
+
+    def detach(self) -> ChainLosses:
+        """Return the same numbers without their gradient's history."""
+        return ChainLosses(
+            self.loss.detach(), self.bits_per_pixel.detach(), self.plane_psnr.detach()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Frames [B, T, 3, H, W] and how they are to be coded; `noise` is for training."""
+
+    frames: Tensor
+    quality: tuple[float, ...]  # one for each sample
+    rgb_share: float
+    noise: bool
+    recompute: bool = False
+
+    def start(self, model: ImplicitModel, *, true_first_frame: bool = False) -> ImplicitState:
+        """Return the state after the first frame, which gets no gradient."""
+        first = self.frames[:, 0]
+        state = self._initial_state(model)
+        if true_first_frame:
+            return replace(state, picture=first)
+        with torch.no_grad():
+            choice = FrameChoice(FrameKind.INTRA, self.quality)
+            return model.code_frame(first, state, choice, RateEstimator(noise=False))
+
+    def code(
+        self, model: ImplicitModel, state: ImplicitState | None, segment: range
+    ) -> tuple[ChainLosses, ImplicitState]:
+        """Code the frames of a segment after `state`; None before the first, an intra frame."""
+        if state is None:
+            state = self._initial_state(model)
+        losses = []
+        for number in segment:
+            if self.recompute:
+                coded = checkpoint(self._code_frame, model, state, number, use_reentrant=False)
+            else:
+                coded = self._code_frame(model, state, number)
+            frame_losses, state = coded
+            losses.append(frame_losses)
+        return _mean(losses), state
+
+    def _initial_state(self, model: ImplicitModel) -> ImplicitState:
+        batch, _, _, height, width = self.frames.shape
+        return model.initial_state(height, width, batch)
+
+    def _code_frame(
+        self, model: ImplicitModel, state: ImplicitState, number: int
+    ) -> tuple[ChainLosses, ImplicitState]:
+        kind = FrameKind.INTER if number else FrameKind.INTRA
+        level = LEVEL_PATTERN[number % len(LEVEL_PATTERN)]
+        coder = RateEstimator(noise=self.noise)
+        frame = self.frames[:, number]
+        choice = FrameChoice(kind, self.quality, level=level)
+        state = model.code_frame(frame, state, choice, coder)
+        picture = model.render(state).float()
+        bits_per_pixel = coder.total().float() / (state.height * state.width)
+        weight = self._distortion_weight(kind, level)
+        loss = bits_per_pixel + weight * distortion(picture, frame, self.rgb_share)
+        with torch.no_grad():
+            psnr = -10 * plane_errors(picture, frame).clamp(min=1e-10).log10()
+        return ChainLosses(loss, bits_per_pixel, psnr), state
+
+    def _distortion_weight(self, kind: FrameKind, level: int) -> Tensor:
+        quality = torch.tensor(self.quality, device=self.frames.device)
+        if kind is FrameKind.INTRA:
+            return INTRA_LAMBDAS.at(quality)
+        return INTER_LAMBDAS.at(quality) * LEVEL_WEIGHTS[level]
+
+
+def _mean(losses: list[ChainLosses]) -> ChainLosses:
+    return ChainLosses(
+        torch.stack([each.loss for each in losses]).mean(0),
+        torch.stack([each.bits_per_pixel for each in losses]).mean(0),
+        torch.stack([each.plane_psnr for each in losses]).mean(0),
+    )

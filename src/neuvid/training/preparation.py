@@ -1,0 +1,230 @@
+"""Makes training sets of folders of videos, photographs and Vimeo-90k sequences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from numpy.typing import NDArray
+
+from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
+from neuvid.training.data import INDEX_FILE, INDEX_VERSION, PLANES_FILE, Item, Split
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".wmv", ".y4m")
+PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SEQUENCE_FRAME = re.compile(r"im\d+\.png")  # Vimeo-90k: sequences/00001/0001/im1.png
+PHOTO_SIDE_MAX = 768  # pixels
+SHORT_SIDE_MIN = 64  # pixels; smaller sources are skipped
+VALIDATION_SHARE = 0.05
+THUMBNAIL = (32, 32)
+CUT_DIFFERENCE = 24.0  # mean difference of thumbnails, 0..255, from which it may be a cut
+CUT_RATIO = 2.5  # to the difference before; fast motion makes several large ones in a row
+STATIC_DIFFERENCE = 0.1  # mean difference below which a clip is static
+
+FrameArray = NDArray[np.uint8]  # [3h/2, w]: Y, then U, then V, as PyAV lays out yuv420p
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video file, a photograph, or a folder of numbered pictures."""
+
+    path: Path
+    name: str  # relative to the folder that was searched
+    is_photo: bool
+
+    @property
+    def split_key(self) -> bytes:
+        """Return what orders sources for the validation split: as good as random, yet fixed."""
+        return hashlib.sha256(self.name.encode()).digest()
+
+
+def find_sources(folders: list[Path]) -> list[Source]:
+    """Return all sources under `folders`; raise UnreadableInput when one is no folder."""
+    found: list[Source] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UnreadableInput(folder, "not a folder")
+        for path, _, files in sorted(os.walk(folder)):
+            found += _sources_of(Path(path), sorted(files), folder)
+    return found
+
+
+def _sources_of(path: Path, files: list[str], folder: Path) -> list[Source]:
+    if sum(bool(SEQUENCE_FRAME.fullmatch(name)) for name in files) > 1:
+        return [Source(path, str(path.relative_to(folder)), False)]
+    sources = []
+    for name in files:
+        suffix = Path(name).suffix.lower()
+        if suffix in VIDEO_SUFFIXES + PHOTO_SUFFIXES:
+            file = path / name
+            sources.append(Source(file, str(file.relative_to(folder)), suffix in PHOTO_SUFFIXES))
+    return sources
+
+
+def prepare(
+    folders: list[Path],
+    out: Path,
+    *,
+    height: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Item], dict[str, str]]:
+    """Write the training set `out` of everything under `folders`.
+
+    Clips are scaled down until their short side has at most `height` pixels. Returns the items
+    and, for each source that gave none, why. `progress` is told sources done and in all.
+    Raises UnreadableInput when nothing is usable, UnwritableOutput when `out` cannot be written.
+    """
+    if height < SHORT_SIDE_MIN:
+        raise InvalidSetting("height", got=height, expected=f"at least {SHORT_SIDE_MIN}")
+    sources = find_sources(folders)
+    validation = _validation_sources(sources)
+    items: list[Item] = []
+    skipped: dict[str, str] = {}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out / (PLANES_FILE + ".partial")
+        with partial.open("wb") as file:
+            for done, source in enumerate(sources):
+                split: Split = "validation" if source in validation else "train"
+                try:
+                    items += _store(source, split, file, height)
+                except UnreadableInput as error:
+                    skipped[source.name] = str(error)
+                progress(done + 1, len(sources))
+            size = file.tell()
+        if not items:
+            partial.unlink()
+            raise UnreadableInput(", ".join(map(str, folders)), "no usable video or photograph")
+        _publish(out, partial, items, {"bytes": size, "skipped": skipped})
+    except OSError as error:
+        raise UnwritableOutput(out, str(error)) from error
+    return items, skipped
+
+
+def _validation_sources(sources: list[Source]) -> set[Source]:
+    chosen: set[Source] = set()
+    for is_photo in (False, True):
+        kind = [source for source in sources if source.is_photo is is_photo]
+        count = max(round(VALIDATION_SHARE * len(kind)), min(1, len(kind) - 1))
+        chosen.update(sorted(kind, key=lambda source: source.split_key)[: max(count, 0)])
+    return chosen
+
+
+def _publish(out: Path, partial: Path, items: list[Item], facts: dict[str, object]) -> None:
+    index = {"version": INDEX_VERSION, **facts, "items": [asdict(item) for item in items]}
+    partial_index = out / (INDEX_FILE + ".partial")
+    partial_index.write_text(json.dumps(index, indent=1))
+    (out / INDEX_FILE).unlink(missing_ok=True)  # an old index must not describe new planes
+    partial.replace(out / PLANES_FILE)
+    partial_index.replace(out / INDEX_FILE)
+
+
+def _store(source: Source, split: Split, file: BinaryIO, height: int) -> list[Item]:
+    """Append a source's planes to the file and return its items."""
+    items = []
+    start = file.tell()
+    try:
+        for clip in _clips(source, height):
+            rows, width = clip[0].shape
+            item = Item(
+                source=source.name,
+                split=split,
+                is_photo=source.is_photo,
+                offset=file.tell(),
+                frames=len(clip),
+                width=width,
+                height=rows * 2 // 3,
+            )
+            for frame in clip:
+                file.write(frame.tobytes())
+            items.append(item)
+    except (av.FFmpegError, ValueError) as error:
+        file.seek(start)
+        file.truncate()
+        raise UnreadableInput(source.path, str(error)) from error
+    if not items:
+        raise UnreadableInput(source.path, "static, or too small or short")
+    return items
+
+
+def _clips(source: Source, height: int) -> Iterator[list[FrameArray]]:
+    """Yield the clips of a source, each a list of frames of one size."""
+    if source.is_photo:
+        yield from ([frame] for frame in _read(source.path, None))
+        return
+    clip: list[FrameArray] = []
+    thumbnails: list[FrameArray] = []
+    for frame in _frames(source.path, height):
+        thumbnail = _thumbnail(frame)
+        if clip and (frame.shape != clip[0].shape or _is_cut([*thumbnails[-2:], thumbnail])):
+            if _moves(thumbnails):
+                yield clip
+            clip, thumbnails = [], []
+        clip.append(frame)
+        thumbnails.append(thumbnail)
+    if _moves(thumbnails):
+        yield clip
+
+
+def _frames(path: Path, height: int) -> Iterator[FrameArray]:
+    if not path.is_dir():
+        yield from _read(path, height)
+        return
+    pictures = [file for file in path.iterdir() if SEQUENCE_FRAME.fullmatch(file.name)]
+    for picture in sorted(pictures, key=lambda file: int(file.stem[2:])):
+        yield from _read(picture, height)
+
+
+def _read(path: Path, height: int | None) -> Iterator[FrameArray]:
+    """Yield frames as 4:2:0; photographs (`height` None) in full range, BT.709."""
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError("it has no video")
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in container.decode(video=0):
+            short, long = sorted((frame.width, frame.height))
+            scale = PHOTO_SIDE_MAX / long if height is None else height / short
+            width, rows = (2 * round(min(scale, 1) * s / 2) for s in (frame.width, frame.height))
+            if min(width, rows) < SHORT_SIDE_MIN:
+                raise ValueError(f"{frame.width}x{frame.height} is too small")
+            is_rgb = frame.format.is_rgb
+            scaled = frame.reformat(
+                width,
+                rows,
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709 if is_rgb else None,
+                dst_color_range=ColorRange.JPEG if is_rgb or height is None else None,
+                interpolation=Interpolation.AREA,
+            )
+            yield np.asarray(scaled.to_ndarray(), np.uint8)
+
+
+def _thumbnail(frame: FrameArray) -> FrameArray:
+    luma = frame[: frame.shape[0] * 2 // 3]
+    return np.asarray(cv2.resize(luma, THUMBNAIL, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _difference(first: FrameArray, second: FrameArray) -> float:
+    return float(np.abs(first.astype(np.int16) - second.astype(np.int16)).mean())
+
+
+def _is_cut(thumbnails: list[FrameArray]) -> bool:
+    """Return whether the last of two or three thumbnails shows another scene."""
+    before = _difference(*thumbnails[:2]) if len(thumbnails) > 2 else 0.0
+    return _difference(*thumbnails[-2:]) > max(CUT_DIFFERENCE, CUT_RATIO * before)
+
+
+def _moves(thumbnails: list[FrameArray]) -> bool:
+    differences = [_difference(first, second) for first, second in pairwise(thumbnails)]
+    return bool(differences) and sum(differences) / len(differences) >= STATIC_DIFFERENCE

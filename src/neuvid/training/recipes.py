@@ -1,0 +1,189 @@
+"""Every recipe that neuvid knows by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from neuvid.errors import InvalidSetting
+from neuvid.models.presets import RT, RT_SMALL
+from neuvid.training.stages import Recipe, Stage
+
+INTRA, INTER = ("intra.*",), ("*", "!intra.*")
+EPOCH_STEPS = 4000  # of the published schedules: Vimeo-90k in batches of 16
+
+# The schedule of the nearest published training code, low-delay variant, since that of DCVC-RT
+# was never released: constant rates that fall between stages.
+_RT_IMAGE = Stage(
+    name="image",
+    steps=45 * EPOCH_STEPS,
+    learning_rate=2e-4,
+    clip_frames=1,
+    crop=256,
+    batch=16,
+    train=INTRA,
+    photo_share=1.0,
+    gradient_norm_max=0.1,
+)
+_RT_PAIRS = Stage(
+    name="pairs with true references",
+    steps=5 * EPOCH_STEPS,
+    learning_rate=1e-4,
+    clip_frames=2,
+    crop=256,
+    batch=16,
+    train=INTER,
+    detach_every=1,
+    true_first_frame=True,
+    photo_share=0.0,
+    gradient_norm_max=0.2,
+)
+_RT_SHORT = replace(_RT_PAIRS, true_first_frame=False)
+_RT_CHAIN = replace(_RT_SHORT, batch=8, learning_rate=5e-5, detach_every=0, recompute=True)
+
+
+def _rt_image_stage(name: str, epochs: int, learning_rate: float, crop: int) -> Stage:
+    steps = epochs * EPOCH_STEPS
+    return replace(_RT_IMAGE, name=name, steps=steps, learning_rate=learning_rate, crop=crop)
+
+
+def _rt_chain_stage(epochs: int, learning_rate: float, frames: int, crop: int) -> Stage:
+    return replace(
+        _RT_CHAIN,
+        name=f"chains of {frames} frames of {crop}x{crop} at {learning_rate:g}",
+        steps=epochs * EPOCH_STEPS,
+        learning_rate=learning_rate,
+        clip_frames=frames,
+        crop=crop,
+    )
+
+
+RT_IMAGE_RECIPE = Recipe(
+    name="rt-image",
+    config=RT,
+    initialise=False,
+    rgb_share=0.2,
+    validation_frames=1,
+    validation_crop=256,
+    stages=(
+        _RT_IMAGE,
+        _rt_image_stage("image at 5e-5", 25, 5e-5, 256),
+        _rt_image_stage("image at 1e-5", 20, 1e-5, 256),
+        _rt_image_stage("large crops", 5, 2e-4, 512),
+        _rt_image_stage("large crops at 5e-5", 4, 5e-5, 512),
+        _rt_image_stage("large crops at 1e-5", 4, 1e-5, 512),
+        _rt_image_stage("large crops at 1e-6", 2, 1e-6, 512),
+    ),
+)
+
+RT_VIDEO_RECIPE = Recipe(
+    name="rt-video",
+    config=RT,
+    initialise=False,
+    rgb_share=0.2,
+    validation_frames=16,
+    validation_crop=256,
+    stages=(
+        _RT_PAIRS,
+        replace(_RT_SHORT, name="three frames", clip_frames=3),
+        replace(_RT_SHORT, name="six frames", clip_frames=6, steps=45 * EPOCH_STEPS),
+        _rt_chain_stage(5, 5e-5, 8, 256),
+        _rt_chain_stage(5, 5e-5, 16, 256),
+        _rt_chain_stage(5, 5e-5, 24, 256),
+        _rt_chain_stage(15, 5e-5, 32, 256),
+        _rt_chain_stage(7, 5e-6, 32, 256),
+        _rt_chain_stage(14, 5e-5, 33, 512),
+        _rt_chain_stage(4, 5e-6, 33, 512),
+        _rt_chain_stage(7, 2e-5, 49, 512),
+        _rt_chain_stage(2, 2e-6, 49, 512),
+        _rt_chain_stage(7, 5e-6, 65, 512),
+        _rt_chain_stage(6, 2e-6, 65, 512),
+        replace(_rt_chain_stage(2, 2e-6, 97, 512), batch=4),
+        replace(_rt_chain_stage(2, 5e-7, 129, 512), batch=4),
+    ),
+)
+
+RT_SMALL_IMAGE_RECIPE = Recipe(
+    name="rt-small-image",
+    config=RT_SMALL,
+    initialise=True,
+    rgb_share=0.1,
+    validation_frames=1,
+    validation_crop=192,
+    stages=(
+        Stage(
+            name="image",
+            steps=6000,
+            learning_rate=5e-4,
+            clip_frames=1,
+            crop=128,
+            batch=8,
+            train=INTRA,
+            photo_share=0.5,
+            warm_up_steps=200,
+            final_fraction=0.02,
+        ),
+    ),
+)
+
+_SMALL_PAIRS = Stage(
+    name="pairs",
+    steps=12_000,
+    learning_rate=1e-3,
+    clip_frames=2,
+    crop=128,
+    batch=8,
+    train=INTER,
+    photo_share=0.5,
+    warm_up_steps=200,
+    final_fraction=0.3,
+)
+_SMALL_CHAIN = replace(_SMALL_PAIRS, photo_share=0.3, batch=4, warm_up_steps=50)
+
+RT_SMALL_VIDEO_RECIPE = Recipe(
+    name="rt-small-video",
+    config=RT_SMALL,
+    initialise=True,
+    rgb_share=0.1,
+    validation_frames=8,
+    validation_crop=192,
+    stages=(
+        _SMALL_PAIRS,
+        replace(_SMALL_CHAIN, name="3 frames", clip_frames=3, steps=5000, learning_rate=5e-4),
+        replace(_SMALL_CHAIN, name="5 frames", clip_frames=5, steps=4000, learning_rate=4e-4),
+        replace(_SMALL_CHAIN, name="8 frames", clip_frames=8, steps=1500, learning_rate=3e-4),
+        replace(
+            _SMALL_CHAIN,
+            name="16 frames",
+            clip_frames=16,
+            steps=600,
+            learning_rate=2e-4,
+            detach_every=5,
+        ),
+        replace(
+            _SMALL_CHAIN,
+            name="32 frames",
+            clip_frames=32,
+            steps=300,
+            learning_rate=1e-4,
+            detach_every=5,
+            final_fraction=0.02,
+        ),
+    ),
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        RT_IMAGE_RECIPE,
+        RT_VIDEO_RECIPE,
+        RT_SMALL_IMAGE_RECIPE,
+        RT_SMALL_VIDEO_RECIPE,
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of a name; raise InvalidSetting when there is none."""
+    if name not in RECIPES:
+        raise InvalidSetting("recipe", got=name, expected=", ".join(RECIPES))
+    return RECIPES[name]

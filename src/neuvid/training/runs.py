@@ -1,0 +1,141 @@
+"""The folder of a training run: its checkpoint, the weights it exports, its logs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from neuvid.errors import UnreadableInput, UnwritableOutput
+
+CHECKPOINT_FILE, BEST_FILE, LAST_FILE = "checkpoint.pt", "best.safetensors", "last.safetensors"
+LOG_FILE, TENSORBOARD_FOLDER = "log.jsonl", "tensorboard"
+SPACE_NEEDED = 8  # times the bytes of the weights: checkpoint, exports, and one beside
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that either the old or the new content survives any interruption.
+
+    Raises UnwritableOutput.
+    """
+    beside = path.with_name(path.name + ".partial")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UnwritableOutput(path, error.strerror or str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of one run; raises UnwritableOutput when they cannot be written."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, weight_bytes: int) -> Self:
+        """Return the folder, made where it is missing and checked for space and permission."""
+        run = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            status = os.statvfs(path)
+        except OSError as error:
+            raise UnwritableOutput(path, error.strerror or str(error)) from error
+        if not os.access(path, os.W_OK):
+            raise UnwritableOutput(path, "no permission")
+        free, needed = status.f_bavail * status.f_frsize, SPACE_NEEDED * weight_bytes
+        if free < needed:
+            raise UnwritableOutput(path, f"{free >> 20} MiB are free, {needed >> 20} MiB needed")
+        return run
+
+    def save_checkpoint(self, content: Mapping[str, Any]) -> None:
+        """Replace the checkpoint."""
+        buffer = io.BytesIO()
+        torch.save(dict(content), buffer)
+        write_atomically(self.path / CHECKPOINT_FILE, buffer.getbuffer())
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the checkpoint, None when there is none; raise UnreadableInput when damaged."""
+        path = self.path / CHECKPOINT_FILE
+        if not path.exists():
+            return None
+        try:
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise UnreadableInput(path, f"not a checkpoint ({error})") from error
+        return content
+
+    def export(self, name: str, weights: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+        """Write weights with facts about them as metadata."""
+        tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+        metadata = {key: str(value) for key, value in facts.items()}
+        write_atomically(self.path / name, save(tensors, metadata))
+
+    def logs(self, first_step: int) -> RunLogs:
+        """Open the logs, to go on from a step."""
+        return RunLogs(self.path, first_step)
+
+
+class RunLogs:
+    """Appends numbers to `log.jsonl` and TensorBoard; what an earlier run logged past is cut."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        file = path / LOG_FILE
+        try:
+            kept = _lines_before(file, first_step)
+            write_atomically(file, "".join(kept).encode())
+            self.lines: TextIO = file.open("a")
+            self.tensorboard = SummaryWriter(path / TENSORBOARD_FOLDER, purge_step=first_step)
+        except OSError as error:
+            raise UnwritableOutput(path, error.strerror or str(error)) from error
+
+    def write(self, step: int, group: str, numbers: Mapping[str, float]) -> None:
+        """Log numbers by name at a step; `group` is "train" or "validation"."""
+        entry = {"step": step, "group": group, **numbers}
+        try:
+            self.lines.write(json.dumps(entry) + "\n")
+            self.lines.flush()
+        except OSError as error:
+            raise UnwritableOutput(LOG_FILE, error.strerror or str(error)) from error
+        for name, number in numbers.items():
+            self.tensorboard.add_scalar(f"{group}/{name}", number, step)
+
+    def close(self) -> None:
+        """Close the files."""
+        self.lines.close()
+        self.tensorboard.close()
+
+
+def _lines_before(file: Path, step: int) -> list[str]:
+    if not file.exists():
+        return []
+    lines = file.read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("}\n")]
+    return [line for line in whole if json.loads(line)["step"] <= step]
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of an exported file; raise UnreadableInput when it is none."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UnreadableInput(path, f"no exported weights ({error})") from error

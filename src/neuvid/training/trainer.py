@@ -1,0 +1,391 @@
+"""The training loop: runs a recipe, and goes on where an interrupted run ended."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor, nn
+
+from neuvid.choice import QUALITIES
+from neuvid.errors import InvalidSetting, NeuvidError
+from neuvid.models.presets import build_model
+from neuvid.training.chains import Chain
+from neuvid.training.data import BatchShape, Sampler, TrainingSet, prefetch
+from neuvid.training.initialisation import initialise
+from neuvid.training.progress import Progress, describe_training, describe_validation
+from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs, load_weights
+from neuvid.training.stages import Recipe, Stage
+
+AVERAGE_DECAY = 0.999  # of the running average of weights
+BETAS, WEIGHT_DECAY = (0.9, 0.98), 1e-4
+CHECKPOINT_SECONDS = 180.0
+SKIPPED_MAX = 50  # steps in a row that are not finite
+VALIDATION_QUALITIES = (0, 16, 32, 48, 63)
+VALIDATION_SAMPLES = 8
+VALIDATION_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """How a run goes on, apart from what it trains.
+
+    `steps` is the step of the recipe to stop at, `minutes` the time of this run; None is no
+    bound. A fresh run begins with the exported files `weights` and `intra_weights`, where given;
+    of the second only the still-picture model is taken. `threads` 0 leaves PyTorch's choice.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    weights: Path | None = None
+    intra_weights: Path | None = None
+    threads: int = 0
+    seed: int = 1
+    log_steps: int = 50
+    validation_steps: int = 500
+
+
+class Trainer:
+    """Trains one recipe with the training set in `data` and keeps all results in `out`.
+
+    Everything that can be checked before the first step is: raises InvalidSetting,
+    UnreadableInput or UnwritableOutput.
+    """
+
+    def __init__(self, recipe: Recipe, data: Path, out: Path, options: TrainingOptions) -> None:
+        self.recipe = recipe
+        self.options = options
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        self.fabric = _launch(recipe)
+        self.samplers = self._samplers(TrainingSet(data, "train", seed=options.seed))
+        self.validation_frames = self._validation_frames(data)
+        torch.manual_seed(options.seed)
+        self.model = build_model(recipe.config)
+        weight_bytes = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        self.run = RunFolder.create(out, weight_bytes)
+        self.console = Console(soft_wrap=True, quiet=not self.fabric.is_global_zero)
+        self.step = self.skipped = self.skipped_in_a_row = 0
+        self.best_loss = float("inf")
+        self.seconds_before = 0.0  # of earlier runs
+        self.optimiser_state: dict[str, Any] | None = None  # of a stage that was interrupted
+        checkpoint = self.run.load_checkpoint()
+        if checkpoint is None:
+            self._set_fresh_weights()
+        self.model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self.model).requires_grad_(False)
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        self.optimiser: torch.optim.Optimizer | None = None
+        self.started = self.saved = time.monotonic()
+
+    def train(self) -> None:
+        """Run the recipe from where it stands to its end, or to the bounds in the options.
+
+        Returns after SIGTERM or SIGINT, too, when all is saved. Raises NeuvidError when
+        training diverged.
+        """
+        with closing(self.run.logs(self.step)) as logs, _stop_signals() as is_stopped:
+            self.console.print(self._describe_start(), highlight=False)
+            while not self._is_over(is_stopped):
+                number, _ = self.recipe.place(self.step)
+                self._train_stage(number, logs, is_stopped)
+                self._save()
+            if not is_stopped():
+                self._validate(logs)
+                self._save()
+
+    def _samplers(self, data: TrainingSet) -> list[Sampler]:
+        """Return what draws the batches of this process in each stage."""
+        processes = self.fabric.world_size
+        samplers = []
+        for stage in self.recipe.stages:
+            if stage.batch % processes:
+                expected = f"a multiple of the {processes} processes"
+                raise InvalidSetting("batch", got=stage.batch, expected=expected)
+            shape = BatchShape(
+                size=stage.batch // processes,
+                frames=stage.clip_frames,
+                crop=stage.crop,
+                photo_share=stage.photo_share,
+            )
+            samplers.append(data.sampler(shape))
+        return samplers
+
+    def _validation_frames(self, data: Path) -> Tensor:
+        shape = BatchShape(
+            size=VALIDATION_SAMPLES,
+            frames=self.recipe.validation_frames,
+            crop=self.recipe.validation_crop,
+            photo_share=0.5 if self.recipe.validation_frames == 1 else 0.0,
+        )
+        frames = TrainingSet(data, "validation", seed=VALIDATION_SEED).sampler(shape).batch(0)
+        return frames.to(self.fabric.device)
+
+    def _set_fresh_weights(self) -> None:
+        options = self.options
+        if self.recipe.initialise:
+            initialise(self.model)
+        if options.weights is not None:
+            _load(self.model, load_weights(options.weights), options.weights)
+        if options.intra_weights is not None:
+            weights = load_weights(options.intra_weights)
+            intra = {name: value for name, value in weights.items() if name.startswith("intra.")}
+            others = self.model.state_dict() | intra
+            _load(self.model, others if intra else {}, options.intra_weights)
+        elif self.recipe.needs_intra and options.weights is None:
+            expected = "exported weights with a trained still-picture model"
+            raise InvalidSetting("image", got=None, expected=expected)
+
+    def _train_stage(self, number: int, logs: RunLogs, is_stopped: Callable[[], bool]) -> None:
+        """Train until the stage ends or the run is over."""
+        stage = self.recipe.stages[number]
+        self.optimiser = self._optimiser(stage)
+        end = self.step + stage.steps - self.recipe.place(self.step)[1]
+        sampler = self.samplers[number]
+        first_sample = self.fabric.global_rank * sampler.shape.size
+        draw = partial(sampler.batch, first_sample=first_sample)
+        progress = Progress(self.step, end)
+        for frames in prefetch(draw, range(self.step, end)):
+            self._train_batch(stage, frames, progress)
+            self.step += 1
+            if self.step % self.options.log_steps == 0:
+                numbers = progress.take(self.step) | {"skipped": self.skipped}
+                self._print(describe_training(self.step, stage.name, numbers))
+                logs.write(self.step, "train", numbers)
+            if self.step % self.options.validation_steps == 0:
+                self._validate(logs)
+            if self._is_over(is_stopped):
+                break
+            if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+                self._save()
+        if self.step == end:
+            self.optimiser = None
+
+    def _optimiser(self, stage: Stage) -> torch.optim.Optimizer:
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(stage.trains(name))
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        if not parameters:
+            raise InvalidSetting("train", got=stage.train, expected="names of parameters")
+        optimiser = torch.optim.AdamW(
+            parameters, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
+        )
+        if self.optimiser_state is not None:
+            optimiser.load_state_dict(self.optimiser_state)
+            self.optimiser_state = None
+        return optimiser
+
+    def _train_batch(self, stage: Stage, frames: Tensor, progress: Progress) -> None:
+        # All randomness depends on the seed and the step, so an interrupted run goes on exactly.
+        seed = (self.options.seed << 40) + (self.step << 12) + self.fabric.global_rank
+        torch.manual_seed(seed)
+        quality = tuple((torch.rand(len(frames)) * (QUALITIES - 1)).tolist())
+        chain = Chain(
+            frames=frames.to(self.fabric.device),
+            quality=quality,
+            rgb_share=self.recipe.rgb_share,
+            noise=True,
+            recompute=stage.recompute,
+        )
+        with self.fabric.autocast():
+            state = None
+            if not stage.is_intra:
+                state = chain.start(self.model, true_first_frame=stage.true_first_frame)
+        for segment in stage.segments():
+            with self.fabric.autocast():
+                losses, state = chain.code(self.model, state, segment)
+            torch.autograd.backward(losses.loss.mean())
+            if not self._take_step(stage):
+                break
+            progress.add(quality, losses)
+            state = state.detach()
+
+    def _take_step(self, stage: Stage) -> bool:
+        """Update the weights by their gradients; return False when these are not finite."""
+        optimiser = self.optimiser
+        if optimiser is None:
+            raise RuntimeError("no stage has begun")
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        self._average_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, stage.gradient_norm_max)
+        finite = bool(norm.isfinite())
+        if finite:
+            _, step_in_stage = self.recipe.place(self.step)
+            for group in optimiser.param_groups:
+                group["lr"] = stage.learning_rate_at(step_in_stage)
+            optimiser.step()
+            self._update_average()
+            self.skipped_in_a_row = 0
+        else:
+            self._count_skipped()
+        optimiser.zero_grad()
+        return finite
+
+    def _average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        if self.fabric.world_size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        self.fabric.all_reduce(flat, reduce_op="mean")  # in place
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def _update_average(self) -> None:
+        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+        pairs = [
+            (average, parameter.detach())
+            for average, parameter in zip(
+                self.averaged.parameters(), self.model.parameters(), strict=True
+            )
+            if parameter.requires_grad
+        ]
+        averages, parameters = ([pair[side] for pair in pairs] for side in (0, 1))
+        torch._foreach_lerp_(averages, parameters, 1 - decay)
+
+    def _count_skipped(self) -> None:
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row == SKIPPED_MAX:
+            raise NeuvidError(f"training diverged: {SKIPPED_MAX} steps in a row are not finite")
+
+    def _validate(self, logs: RunLogs) -> None:
+        """Log the losses of the averaged weights and keep them when they are the best."""
+        if self.fabric.is_global_zero:
+            with torch.no_grad(), self.fabric.autocast():
+                numbers = self._validation_numbers()
+            self._print(describe_validation(self.step, numbers))
+            logs.write(self.step, "validation", numbers)
+            if numbers["loss"] < self.best_loss:
+                self.best_loss = numbers["loss"]
+                self.run.export(BEST_FILE, self.averaged.state_dict(), self._facts())
+        self.fabric.barrier()
+
+    def _validation_numbers(self) -> dict[str, float]:
+        numbers = {}
+        losses = []
+        frames = self.validation_frames
+        for quality in VALIDATION_QUALITIES:
+            chain = Chain(
+                frames=frames,
+                quality=(float(quality),) * len(frames),
+                rgb_share=self.recipe.rgb_share,
+                noise=False,
+            )
+            if frames.shape[1] == 1:
+                coded, _ = chain.code(self.averaged, None, range(1))
+            else:
+                start = chain.start(self.averaged)
+                coded, _ = chain.code(self.averaged, start, range(1, frames.shape[1]))
+            losses.append(coded.loss.mean().item())
+            numbers[f"bpp_{quality}"] = coded.bits_per_pixel.mean().item()
+            numbers[f"psnr_{quality}"] = coded.plane_psnr[:, 0].mean().item()
+        return {"loss": sum(losses) / len(losses), **numbers}
+
+    def _facts(self) -> dict[str, object]:
+        seconds = self.seconds_before + time.monotonic() - self.started
+        processors = torch.get_num_threads() * self.fabric.world_size
+        hours = round(seconds * processors / 3600, 3)
+        return {"recipe": self.recipe.name, "steps": self.step, "core_hours": hours}
+
+    def _save(self) -> None:
+        """Replace the checkpoint and the exported last weights."""
+        if self.fabric.is_global_zero:
+            optimiser = self.optimiser.state_dict() if self.optimiser else None
+            content = {
+                **self.recipe.identity(self.step),
+                "seed": self.options.seed,
+                "step": self.step,
+                "model": self.model.state_dict(),
+                "averaged": self.averaged.state_dict(),
+                "optimiser": optimiser,
+                "skipped": self.skipped,
+                "best_loss": self.best_loss,
+                "seconds": self.seconds_before + time.monotonic() - self.started,
+            }
+            self.run.save_checkpoint(content)
+            self.run.export(LAST_FILE, self.averaged.state_dict(), self._facts())
+        self.fabric.barrier()
+        self.saved = time.monotonic()
+
+    def _resume(self, content: dict[str, Any]) -> None:
+        own = {**self.recipe.identity(content["step"]), "seed": self.options.seed}
+        for field, value in own.items():
+            if content[field] != value:
+                expected = f"{content[field]!r}, as in the checkpoint in {self.run.path}"
+                raise InvalidSetting(field, got=value, expected=expected)
+        self.model.load_state_dict(content["model"])
+        self.averaged.load_state_dict(content["averaged"])
+        self.step = content["step"]
+        self.optimiser_state = content["optimiser"]
+        self.skipped = content["skipped"]
+        self.best_loss = content["best_loss"]
+        self.seconds_before = content["seconds"]
+
+    def _is_over(self, is_stopped: Callable[[], bool]) -> bool:
+        """Return whether the run is to end now; all processes agree."""
+        last = min(self.recipe.steps, self.options.steps or self.recipe.steps)
+        minutes = (time.monotonic() - self.started) / 60
+        out_of_time = self.options.minutes is not None and minutes >= self.options.minutes
+        return bool(self.fabric.broadcast(self.step >= last or out_of_time or is_stopped()))
+
+    def _describe_start(self) -> str:
+        device = f"{self.fabric.world_size} x {self.fabric.device.type}"
+        where = f"step {self.step} of {self.recipe.steps}"
+        return f"{self.recipe.name}: {where}, {device}, {torch.get_num_threads()} threads"
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False)
+
+
+def _launch(recipe: Recipe) -> Fabric:
+    """Return the processes: one, or those that torchrun started."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
+    has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        devices=local,
+        num_nodes=nodes,
+        precision="bf16-mixed" if has_bfloat16 else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _load(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        expected = "weights of the recipe's model"
+        raise InvalidSetting("weights", got=str(path), expected=expected) from error
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM and SIGINT into what a function returns; a second SIGINT interrupts."""
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
