@@ -1,0 +1,1 @@
+"""Streams: frames to packets and back."""

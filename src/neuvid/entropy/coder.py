@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuvid import _native
 from neuvid.entropy.distributions import Distribution
+from neuvid.entropy.tables import EntropyTables
 
 PARALLEL_SYMBOLS = 1 << 17  # coded positions from which several streams pay
 STREAMS = 4
@@ -51,18 +52,26 @@ class RateEstimator:
         return torch.stack(self.bits).sum(0)
 
 
-def _row_indexes(law: Distribution, thresholds: Tensor) -> NDArray[np.uint16]:
-    rows = law.rows(thresholds).flatten()
-    indexes: NDArray[np.uint16] = rows.cpu().numpy().astype(np.uint16)
-    return indexes
+class CoderTables:
+    """The integer tables of a checkpoint, ready for coding on a device."""
+
+    def __init__(self, tables: EntropyTables, thresholds: Tensor) -> None:
+        self.native = _native.Tables(tables.cumulative, tables.starts, tables.offsets)
+        self.thresholds = thresholds  # [levels] of the scales
+
+    def indexes(self, law: Distribution) -> NDArray[np.uint16]:
+        """Return the row for each value of a latent, flat in the order of channel, row, column."""
+        rows = law.rows(self.thresholds).flatten().cpu().numpy()
+        indexes: NDArray[np.uint16] = rows.astype(np.uint16)
+        return indexes
 
 
 class SymbolWriter:
     """Collects the symbols of one frame; `finish` turns them into bytes."""
 
-    def __init__(self, tables: _native.Tables, thresholds: Tensor) -> None:
-        self.thresholds = thresholds
-        self.encoder = _native.SymbolEncoder(tables)
+    def __init__(self, tables: CoderTables) -> None:
+        self.tables = tables
+        self.encoder = _native.SymbolEncoder(tables.native)
         self.positions = 0
 
     def code(self, values: Tensor | None, law: Distribution) -> Tensor:
@@ -71,7 +80,7 @@ class SymbolWriter:
             raise TypeError("a symbol writer cannot read")
         rounded = law.round(values)
         symbols = rounded.flatten().cpu().numpy().astype(np.int16)
-        self.encoder.append(symbols, _row_indexes(law, self.thresholds))
+        self.encoder.append(symbols, self.tables.indexes(law))
         self.positions += symbols.size
         return rounded
 
@@ -88,18 +97,16 @@ class SymbolWriter:
 class SymbolReader:
     """Reads the symbols of one frame from its payload."""
 
-    def __init__(
-        self, tables: _native.Tables, thresholds: Tensor, payload: bytes, *, parallel: bool
-    ) -> None:
-        self.thresholds = thresholds
-        self.decoder = _native.SymbolDecoder(tables, payload, not parallel)
+    def __init__(self, tables: CoderTables, payload: bytes, *, parallel: bool) -> None:
+        self.tables = tables
+        self.decoder = _native.SymbolDecoder(tables.native, payload, not parallel)
 
     def code(self, values: Tensor | None, law: Distribution) -> Tensor:
         """Return the values read, whatever `values` is."""
-        symbols = self.decoder.decode(_row_indexes(law, self.thresholds))
-        device = self.thresholds.device
-        read = torch.from_numpy(symbols.astype(np.float32)).view(law.shape).to(device)
-        return read.contiguous(memory_format=torch.channels_last)
+        symbols = self.decoder.decode(self.tables.indexes(law))
+        read = torch.from_numpy(symbols.astype(np.float32)).view(law.shape)
+        device = self.tables.thresholds.device
+        return read.to(device).contiguous(memory_format=torch.channels_last)
 
     def finish(self) -> None:
         """Raise Desynchronised unless the payload ends exactly here."""

@@ -30,7 +30,8 @@ def level_scales() -> NDArray[np.float64]:
     """Return the standard deviation [128] that stands for each level."""
     thresholds = scale_thresholds().astype(np.float64)
     ratio = thresholds[1] / thresholds[0]
-    return np.sqrt(ratio) * thresholds
+    scales: NDArray[np.float64] = np.sqrt(ratio) * thresholds
+    return scales
 
 
 class Distribution(Protocol):

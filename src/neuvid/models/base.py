@@ -36,7 +36,7 @@ class State:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **tensors)
+        return replace(self, **tensors)  # type: ignore[arg-type]
 
 
 S = TypeVar("S", bound=State)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,11 @@ from neuvid.nn.blocks import (
     Bank,
     DepthConvBlock,
     Down,
+    Pointwise,
     Shuffle,
     StepBank,
     blocks,
     patchify,
-    pointwise,
     unpatchify,
 )
 from neuvid.nn.rounding import lower_bound
@@ -43,7 +43,7 @@ class ImplicitConfig:
     blocks of encoder and decoder include the first, which merges the context.
     """
 
-    intra: IntraConfig = IntraConfig()
+    intra: IntraConfig = field(default_factory=IntraConfig)
     feature_channels: int = 256
     latent_channels: int = 128
     hyper_channels: int = 128
@@ -84,12 +84,12 @@ class ImplicitPrior(nn.Module):
         self.temporal = Down(config.feature_channels, config.temporal_channels)
         width = hyper + config.temporal_channels
         self.fusion = nn.Sequential(
-            *blocks(config.fusion_blocks, width), pointwise(width, 3 * latent)
+            *blocks(config.fusion_blocks, width), Pointwise(width, 3 * latent)
         )
         self.spatial = nn.Sequential(
             DepthConvBlock(4 * latent, config.spatial_channels),
             *blocks(config.spatial_blocks - 1, config.spatial_channels),
-            pointwise(config.spatial_channels, 2 * latent),
+            Pointwise(config.spatial_channels, 2 * latent),
         )
         self.step_bank = StepBank(BANK_ROWS, latent) if config.step_bank else None
 
@@ -133,10 +133,10 @@ class ImplicitModel(VideoModel[ImplicitState]):
         before, after = config.extractor_blocks
         self.intra = IntraModel(config.intra)
         self.picture_adaptor = DepthConvBlock(PATCH_VALUES, feature)
-        self.feature_adaptor = pointwise(feature, feature)
+        self.feature_adaptor = Pointwise(feature, feature)
         self.extractor = nn.Sequential(*blocks(before, feature))
         self.context_extractor = nn.Sequential(*blocks(after, feature))
-        self.embed = pointwise(PATCH_VALUES, feature)
+        self.embed = Pointwise(PATCH_VALUES, feature)
         self.encoder = nn.Sequential(
             DepthConvBlock(2 * feature, feature), *blocks(config.encoder_blocks - 1, feature)
         )
@@ -147,14 +147,14 @@ class ImplicitModel(VideoModel[ImplicitState]):
         self.decoder = nn.Sequential(
             DepthConvBlock(2 * feature, feature),
             *blocks(config.decoder_blocks - 1, feature),
-            pointwise(feature, feature),
+            Pointwise(feature, feature),
         )
         self.decoder_bank = Bank(BANK_ROWS, feature)
         self.recon = nn.Sequential(
             DepthConvBlock(feature, recon), *blocks(config.recon_blocks - 1, recon)
         )
         self.recon_bank = Bank(BANK_ROWS, recon)
-        self.head = pointwise(recon, PATCH_VALUES)
+        self.head = Pointwise(recon, PATCH_VALUES)
 
     def initial_state(self, height: int, width: int, batch: int = 1) -> ImplicitState:
         """Return the state before the first frame of height x width, multiples of 16."""

@@ -14,11 +14,11 @@ from neuvid.nn.blocks import (
     PATCH,
     Bank,
     DepthConvBlock,
+    Pointwise,
     StepBank,
     Up,
     blocks,
     patchify,
-    pointwise,
     unpatchify,
 )
 from neuvid.priors.checkerboard import FOUR_STEPS, code_in_steps
@@ -61,15 +61,15 @@ class IntraPrior(nn.Module):
         self.fusion = nn.Sequential(
             DepthConvBlock(config.hyper_feature_channels, width),
             *blocks(config.fusion_blocks, width),
-            pointwise(width, 2 * latent + 2),
+            Pointwise(width, 2 * latent + 2),
         )
-        self.reduction = pointwise(2 * latent + 2, config.common_channels)
+        self.reduction = Pointwise(2 * latent + 2, config.common_channels)
         self.adaptors = nn.ModuleList(
             DepthConvBlock(latent + config.common_channels, width, force_adaptor=True)
             for _ in FOUR_STEPS[1:]
         )
         self.spatial = nn.Sequential(
-            *blocks(config.spatial_blocks, width), pointwise(width, 2 * latent)
+            *blocks(config.spatial_blocks, width), Pointwise(width, 2 * latent)
         )
         self.step_bank = StepBank(QUALITIES, latent) if config.step_bank else None
 

@@ -7,10 +7,9 @@ powers of two and live in the neighbouring weights, so that the blocks use the p
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-import torch
 
 PATCH = 8  # pixels along the side of a patch
 
@@ -26,9 +25,16 @@ def unpatchify(patches: Tensor) -> Tensor:
     return functional.pixel_shuffle(patches, PATCH)
 
 
-def pointwise(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """Return a 1x1 convolution."""
-    return nn.Conv2d(in_channels, out_channels, 1)
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution as a matrix product, whose sums do not depend on the number of threads."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, H, W]."""
+        rows = functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
+        return rows.permute(0, 3, 1, 2)
 
 
 class DepthConvBlock(nn.Module):
@@ -49,12 +55,12 @@ class DepthConvBlock(nn.Module):
         super().__init__()
         channels = out_channels
         needs_adaptor = force_adaptor or in_channels != out_channels
-        self.adaptor = pointwise(in_channels, channels) if needs_adaptor else None
-        self.expand = pointwise(channels, channels)
+        self.adaptor = Pointwise(in_channels, channels) if needs_adaptor else None
+        self.expand = Pointwise(channels, channels)
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.project = pointwise(channels, channels)
-        self.widen = pointwise(channels, 4 * channels)
-        self.narrow = pointwise(2 * channels, channels)
+        self.project = Pointwise(channels, channels)
+        self.widen = Pointwise(channels, 4 * channels)
+        self.narrow = Pointwise(2 * channels, channels)
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +92,11 @@ class Shuffle(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 1) -> None:
         super().__init__()
-        self.spread = nn.Conv2d(in_channels, 4 * out_channels, kernel, padding=kernel // 2)
+        wide = 4 * out_channels
+        if kernel == 1:
+            self.spread: nn.Conv2d = Pointwise(in_channels, wide)
+        else:
+            self.spread = nn.Conv2d(in_channels, wide, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, 2H, 2W]."""

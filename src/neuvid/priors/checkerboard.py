@@ -34,7 +34,9 @@ def _masks(groups: tuple[int, ...], like: Tensor) -> Tensor:
 
 
 def _fold(values: Tensor, masks: Tensor) -> Tensor:
-    return (values.unflatten(1, (len(masks), -1)) * masks).sum(1)
+    batch, channels, height, width = values.shape
+    groups = values.view(batch, len(masks), channels // len(masks), height, width)
+    return (groups * masks).sum(1)
 
 
 def _unfold(folded: Tensor, masks: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Choices of quality; sees numbers, never streams or models."""

@@ -9,16 +9,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from neuvid.choice import FrameChoice, FrameKind
+from neuvid.codec.schedule import LEVEL_PATTERN
 from neuvid.entropy.coder import RateEstimator
 from neuvid.models.implicit import ImplicitModel, ImplicitState
-from neuvid.training.losses import (
-    INTER_LAMBDAS,
-    INTRA_LAMBDAS,
-    LEVEL_PATTERN,
-    LEVEL_WEIGHTS,
-    distortion,
-    plane_errors,
-)
+from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS
+from neuvid.training.losses import LEVEL_WEIGHTS, distortion, plane_errors
 
 
 @dataclass(frozen=True, slots=True)

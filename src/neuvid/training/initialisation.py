@@ -18,7 +18,7 @@ from neuvid.entropy.distributions import SCALE_MIN
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
-from neuvid.training.losses import INTER_LAMBDAS, INTRA_LAMBDAS, LambdaRange
+from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, LambdaRange
 
 TRANSFORM_CHANNELS = 96  # degrees of freedom of an 8x8 block of 4:2:0 video
 BRANCH_GAIN = 0.01  # of the last layer of a residual branch

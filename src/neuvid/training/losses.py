@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuvid.choice import QUALITIES
-
-LEVEL_PATTERN = (0, 1, 0, 2, 0, 2, 0, 2)  # level of inter frame t at t mod 8
 LEVEL_WEIGHTS = (0.52, 1.33, 0.83)  # of the distortion at each level (DCVC-DC)
 PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)  # of Y, U, V in the papers' PSNR
 ERROR_MIN = 1e-6  # mean squared error below which a plane counts as perfect
 KR, KB = 0.2126, 0.0722  # BT.709
 KG = 1 - KR - KB
-
-
-@dataclass(frozen=True, slots=True)
-class LambdaRange:
-    """Weights of the distortion from the lowest quality to the highest, even in logarithms."""
-
-    low: float
-    high: float
-
-    def at(self, quality: Tensor) -> Tensor:
-        """Return lambda at qualities 0..63; beyond them the line goes on."""
-        growth = math.log(self.high / self.low) / (QUALITIES - 1)
-        return self.low * torch.exp(growth * quality)
-
-
-INTRA_LAMBDAS = LambdaRange(10, 2048)
-INTER_LAMBDAS = LambdaRange(1, 768)
 
 
 def plane_errors(reconstruction: Tensor, frame: Tensor) -> Tensor:

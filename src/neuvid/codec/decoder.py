@@ -1,0 +1,142 @@
+"""Packets in, frames out."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from neuvid.bitstream.packet import Packet, StreamHeader
+from neuvid.choice import FrameKind
+from neuvid.entropy.coder import SymbolReader
+from neuvid.errors import CorruptStream, Desynchronised, ModelMismatch
+from neuvid.models.checkpoint import LoadedModel
+from neuvid.models.implicit import ImplicitState
+from neuvid.video.colour import tensor_to_frame
+from neuvid.video.frame import ClipInfo, ColourTags, Frame, FrameSize, PixelFormat
+
+FRAMES_IN_WORK = 1  # frames being rendered while the next one is decoded
+
+
+def header_of(model: LoadedModel, clip: ClipInfo) -> StreamHeader:
+    """Return the header of a stream that codes `clip` with `model`."""
+    return StreamHeader(
+        model=model.name,
+        checkpoint=model.digest,
+        arithmetic=model.arithmetic.value,
+        width=clip.size.width,
+        height=clip.size.height,
+        pixel_format=clip.pixel_format.value,
+        frame_rate=clip.frame_rate,
+        time_base=clip.time_base,
+        first_pts=clip.start,
+        sample_aspect_ratio=clip.sample_aspect,
+        colour_matrix=clip.colour.matrix,
+        colour_range=clip.colour.range,
+        colour_primaries=clip.colour.primaries,
+        colour_transfer=clip.colour.transfer,
+        total_frames=clip.frame_count or 0,
+    )
+
+
+def clip_of(header: StreamHeader) -> ClipInfo:
+    """Return what a stream's header says of its clip."""
+    return ClipInfo(
+        size=FrameSize(header.width, header.height),
+        pixel_format=PixelFormat(header.pixel_format),
+        frame_rate=header.frame_rate,
+        time_base=header.time_base,
+        start=header.first_pts,
+        colour=ColourTags(
+            header.colour_matrix,
+            header.colour_range,
+            header.colour_primaries,
+            header.colour_transfer,
+        ),
+        sample_aspect=Fraction(header.sample_aspect_ratio),
+        frame_count=header.total_frames or None,
+    )
+
+
+class Decoder:
+    """Decodes packets in order. Pictures are rendered on a thread of their own.
+
+    A context manager. Raises ModelMismatch when the header names another checkpoint or
+    arithmetic than the model's.
+    """
+
+    def __init__(self, model: LoadedModel, header: StreamHeader) -> None:
+        _check_model(model, header)
+        self.model = model
+        self.clip = clip_of(header)
+        padded = self.clip.size.padded(16)
+        self.state = model.network.initial_state(padded.height, padded.width)
+        self._started = False
+        self._pending: deque[Future[Frame]] = deque()
+        self._worker = ThreadPoolExecutor(1, "renderer")
+
+    def __enter__(self) -> Self:
+        """Return the session."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the thread."""
+        self._worker.shutdown(cancel_futures=True)
+
+    @torch.inference_mode()
+    def decode(self, packet: Packet) -> list[Frame]:
+        """Decode the next packet and return the frames that are ready: none, one or several.
+
+        Raises CorruptStream for a payload that no encoder wrote and Desynchronised for one that
+        does not belong here; the frames before it can still be flushed.
+        """
+        if packet.choice.kind is not FrameKind.INTRA and not self._started:
+            raise Desynchronised("decoding must begin at an intra frame")
+        reader = SymbolReader(self.model.tables, packet.payload, parallel=packet.parallel)
+        try:
+            state = self.model.network.code_frame(None, self.state, packet.choice, reader)
+            reader.finish()
+        except (CorruptStream, Desynchronised) as error:
+            self._started = False
+            reason = f"frame {packet.number} does not decode: {error}"
+            raise type(error)(reason) from error
+        self._started = True
+        self.state = state
+        self._pending.append(self._worker.submit(self._render, state, packet.pts))
+        return self._ready(FRAMES_IN_WORK)
+
+    def flush(self) -> list[Frame]:
+        """Return the frames that are still in work."""
+        return self._ready(0)
+
+    def _ready(self, in_work: int) -> list[Frame]:
+        frames = []
+        while self._pending and (len(self._pending) > in_work or self._pending[0].done()):
+            frames.append(self._pending.popleft().result())
+        return frames
+
+    @torch.inference_mode()
+    def _render(self, state: ImplicitState, pts: int) -> Frame:
+        picture = self.model.network.render(state)
+        return tensor_to_frame(picture, self.clip.size, self.clip.pixel_format, pts)
+
+
+def _check_model(model: LoadedModel, header: StreamHeader) -> None:
+    if header.checkpoint != model.digest:
+        raise ModelMismatch(
+            f"the stream was written with another checkpoint of {header.model!r} "
+            f"({header.checkpoint.hex()[:8]}; at hand is {model.digest.hex()[:8]})"
+        )
+    if header.arithmetic != model.arithmetic.value:
+        raise ModelMismatch(
+            f"the stream needs {header.arithmetic} arithmetic; the model has {model.arithmetic}"
+        )

@@ -1,0 +1,56 @@
+"""Which frames are intra frames, and the quality pattern of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+from neuvid.errors import InvalidSetting
+
+LEVEL_PATTERN = (0, 1, 0, 2, 0, 2, 0, 2)  # level of the frame t after an intra frame, at t mod 8
+
+THUMBNAIL_STEP = 8  # pixels along the side of one pixel of a thumbnail
+CUT_CHANGE = 0.04  # mean change of luma, of 1, from which a scene cut is possible
+CUT_RATIO = 2.5  # times the recent mean change
+CHANGE_MEMORY = 0.8  # of the running mean
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """An intra frame every `intra_period` frames, -1 for the first frame only.
+
+    With `scene_cuts`, a frame that looks like a cut becomes an intra frame where that is cheaper.
+    Raises InvalidSetting for other periods.
+    """
+
+    intra_period: int = -1
+    scene_cuts: bool = True
+
+    def __post_init__(self) -> None:
+        if self.intra_period != -1 and self.intra_period < 1:
+            raise InvalidSetting("intra period", got=self.intra_period, expected="-1 or 1 and more")
+
+    def is_intra(self, number: int) -> bool:
+        """Return whether frame `number` is an intra frame whatever it shows."""
+        return number == 0 or (self.intra_period > 0 and number % self.intra_period == 0)
+
+
+class CutDetector:
+    """Points out frames that may begin a new scene; only coding them tells whether it pays."""
+
+    def __init__(self) -> None:
+        self._last: Tensor | None = None
+        self._mean_change = 0.0
+
+    def may_be_cut(self, frame: Tensor) -> bool:
+        """Take the next frame [1, 3, H, W] and return whether it may be a cut."""
+        thumbnail = functional.avg_pool2d(frame[:, :1], THUMBNAIL_STEP)
+        last, self._last = self._last, thumbnail
+        if last is None:
+            return False
+        change = float((thumbnail - last).abs().mean())
+        usual = self._mean_change
+        self._mean_change = CHANGE_MEMORY * usual + (1 - CHANGE_MEMORY) * change
+        return change > max(CUT_CHANGE, CUT_RATIO * usual)

@@ -1,0 +1,180 @@
+"""Checkpoints: config, weights and integer tables in one safetensors file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from neuvid.entropy.coder import CoderTables
+from neuvid.entropy.distributions import FactorisedPrior, level_scales, scale_thresholds
+from neuvid.entropy.tables import EntropyTables, gaussian_tables, tables_from_cumulative
+from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
+from neuvid.models.implicit import ImplicitConfig, ImplicitModel
+from neuvid.models.intra import IntraConfig
+from neuvid.models.presets import PRESETS, build_model, preset
+
+WEIGHTS = Path(__file__).parents[1] / "weights"  # checkpoints that come with the package
+SUFFIX = ".safetensors"
+FORMAT = "neuvid-1"
+TABLE_PREFIX = "tables."
+DIGEST_BYTES = 16
+Z_SYMBOL_MAX = 64  # symbols of z beyond it escape
+
+
+class Arithmetic(StrEnum):
+    """How the networks compute; a stream decodes only with that of its encoder."""
+
+    FLOAT32 = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready for coding. `digest` [16 bytes] identifies the checkpoint's content."""
+
+    name: str
+    digest: bytes
+    arithmetic: Arithmetic
+    network: ImplicitModel
+    tables: CoderTables
+    device: torch.device
+
+
+def build_tables(model: ImplicitModel) -> EntropyTables:
+    """Return the integer tables of a trained model: Gaussian levels, then each prior of z."""
+    parts = [gaussian_tables(level_scales())]
+    parts += [_prior_tables(prior) for prior in model.factorised_priors()]
+    return EntropyTables.concatenate(parts)
+
+
+def _prior_tables(prior: FactorisedPrior) -> EntropyTables:
+    edges = torch.arange(-Z_SYMBOL_MAX, Z_SYMBOL_MAX + 2, dtype=torch.float64) - 0.5
+    parameters = prior.double()
+    with torch.no_grad():
+        values = edges.expand(prior.qualities, prior.channels, -1)
+        cumulative = torch.sigmoid(parameters.logits(values, slice(None))).flatten(0, 1)
+    prior.float()
+    rising = np.maximum.accumulate(cumulative.cpu().numpy(), axis=1)
+    return tables_from_cumulative(rising, first_symbol=-Z_SYMBOL_MAX)
+
+
+def save_model(path: Path, name: str, model: ImplicitModel, notes: dict[str, str]) -> None:
+    """Write a checkpoint with float16 weights; `notes` says where they come from.
+
+    Raises UnwritableOutput when the file cannot be written.
+    """
+    weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    tables = build_tables(model)
+    arrays = {
+        "cumulative": torch.from_numpy(tables.cumulative),
+        "starts": torch.from_numpy(tables.starts),
+        "offsets": torch.from_numpy(tables.offsets),
+        "thresholds": torch.from_numpy(scale_thresholds()),
+    }
+    tensors = weights | {TABLE_PREFIX + key: value for key, value in arrays.items()}
+    metadata = notes | {
+        "format": FORMAT,
+        "name": name,
+        "config": json.dumps(asdict(model.config)),
+    }
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        safetensors.torch.save_file(tensors, beside, metadata)
+        beside.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        beside.unlink(missing_ok=True)
+        raise UnwritableOutput(path, str(error)) from error
+
+
+def shipped_weights(name: str) -> Path | None:
+    """Return the checkpoint of a preset that comes with the package, None where there is none."""
+    path = WEIGHTS / f"{name}{SUFFIX}"
+    return path if path.is_file() else None
+
+
+def load_model(
+    name: str | Path, *, device: str = "cpu", arithmetic: Arithmetic = Arithmetic.FLOAT32
+) -> LoadedModel:
+    """Load a preset whose weights come with the package, or a checkpoint file.
+
+    Raises InvalidSetting for an unknown preset or device, one without weights, and
+    UnreadableInput for a file that is no checkpoint.
+    """
+    path = _checkpoint_path(str(name))
+    metadata, tensors = _read(path)
+    try:
+        network = build_model(_config(json.loads(metadata["config"])))
+        table = {key: tensors.pop(TABLE_PREFIX + key) for key in _TABLE_KEYS}
+        network.load_state_dict({key: value.float() for key, value in tensors.items()})
+        target = _device(device)
+        tables = _coder_tables(table, target)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UnreadableInput(path, f"a damaged checkpoint ({reason})") from error
+    network.eval().requires_grad_(False)
+    network.to(target)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    digest = hashlib.sha256(path.read_bytes()).digest()[:DIGEST_BYTES]
+    return LoadedModel(metadata["name"], digest, arithmetic, network, tables, target)
+
+
+_TABLE_KEYS = ("cumulative", "starts", "offsets", "thresholds")
+
+
+def _checkpoint_path(name: str) -> Path:
+    if name.endswith(SUFFIX):
+        return Path(name)
+    preset(name)
+    path = shipped_weights(name)
+    if path is None:
+        ready = [known for known in PRESETS if shipped_weights(known)]
+        expected = ", ".join(ready) or "none yet"
+        raise InvalidSetting(
+            "model", got=name, expected=f"a {SUFFIX} file or a preset with weights: {expected}"
+        )
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UnreadableInput(path, f"no checkpoint ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise UnreadableInput(path, "no checkpoint of neuvid")
+    return metadata, tensors
+
+
+def _config(fields: dict[str, Any]) -> ImplicitConfig:
+    intra = IntraConfig(**fields.pop("intra"))
+    extractor_blocks = tuple(fields.pop("extractor_blocks"))
+    return ImplicitConfig(intra=intra, extractor_blocks=extractor_blocks, **fields)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidSetting("device", got=name, expected=f"one that works ({reason})") from error
+    return device
+
+
+def _coder_tables(table: dict[str, Tensor], device: torch.device) -> CoderTables:
+    tables = EntropyTables(
+        table["cumulative"].numpy(), table["starts"].numpy(), table["offsets"].numpy()
+    )
+    return CoderTables(tables, table["thresholds"].to(device))
