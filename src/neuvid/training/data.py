@@ -24,7 +24,6 @@ from neuvid.training.motion import Planes, crop_photo, moving_photo
 
 PLANES_FILE, INDEX_FILE = "planes.bin", "index.json"
 INDEX_VERSION = 1
-FRAMES_COUNTED = 256  # longer clips are not drawn more often
 REVERSED_SHARE, STRIDE_SHARE = 0.25, 0.25  # of the clips drawn: backwards; every second frame
 PREFETCHED_BATCHES = 4
 
@@ -122,8 +121,7 @@ class Sampler:
         if not self.photos and not self.clips:
             expected = f"some clip in {data.folder} with {shape.frames} frames of this size"
             raise InvalidSetting("crop", got=shape.crop, expected=expected)
-        counted = [min(item.frames, FRAMES_COUNTED) for item in self.clips]
-        self.clip_bounds = np.cumsum(counted)
+        self.clip_bounds = np.cumsum([item.frames for item in self.clips])
 
     def batch(self, step: int, *, first_sample: int = 0) -> Tensor:
         """Return the batch [B, T, 3, H, W] of a step: YUV 4:4:4 in [0, 1], chroma repeated.

@@ -12,27 +12,28 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
-from numpy.typing import NDArray
 
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
 from neuvid.training.data import INDEX_FILE, INDEX_VERSION, PLANES_FILE, Item, Split
+from neuvid.video.clip import open_clip
+from neuvid.video.colour import frame_to_tensor, tensor_to_frame
+from neuvid.video.frame import Frame, FrameSize, PixelFormat, Plane
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".wmv", ".y4m")
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SEQUENCE_FRAME = re.compile(r"im\d+\.png")  # Vimeo-90k: sequences/00001/0001/im1.png
 PHOTO_SIDE_MAX = 768  # pixels
 SHORT_SIDE_MIN = 64  # pixels; smaller sources are skipped
+CLIP_FRAMES_MAX = 256  # longer scenes become several clips
 VALIDATION_SHARE = 0.05
-THUMBNAIL = (32, 32)
+THUMBNAIL = FrameSize(32, 32)
 CUT_DIFFERENCE = 24.0  # mean difference of thumbnails, 0..255, from which it may be a cut
 CUT_RATIO = 2.5  # to the difference before; fast motion makes several large ones in a row
 STATIC_DIFFERENCE = 0.1  # mean difference below which a clip is static
 
-FrameArray = NDArray[np.uint8]  # [3h/2, w]: Y, then U, then V, as PyAV lays out yuv420p
+Planes = tuple[Plane, ...]  # Y [h, w], U and V [h/2, w/2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _store(source: Source, split: Split, file: BinaryIO, height: int) -> list[It
     start = file.tell()
     try:
         for clip in _clips(source, height):
-            rows, width = clip[0].shape
+            rows, width = clip[0][0].shape
             item = Item(
                 source=source.name,
                 split=split,
@@ -144,30 +145,30 @@ def _store(source: Source, split: Split, file: BinaryIO, height: int) -> list[It
                 offset=file.tell(),
                 frames=len(clip),
                 width=width,
-                height=rows * 2 // 3,
+                height=rows,
             )
-            for frame in clip:
-                file.write(frame.tobytes())
+            for planes in clip:
+                file.writelines(plane.tobytes() for plane in planes)
             items.append(item)
-    except (av.FFmpegError, ValueError) as error:
+    except UnreadableInput:
         file.seek(start)
         file.truncate()
-        raise UnreadableInput(source.path, str(error)) from error
+        raise
     if not items:
-        raise UnreadableInput(source.path, "static, or too small or short")
+        raise UnreadableInput(source.path, "nothing moves in it")
     return items
 
 
-def _clips(source: Source, height: int) -> Iterator[list[FrameArray]]:
+def _clips(source: Source, height: int) -> Iterator[list[Planes]]:
     """Yield the clips of a source, each a list of frames of one size."""
     if source.is_photo:
-        yield from ([frame] for frame in _read(source.path, None))
+        yield list(_read(source.path, None))[:1]
         return
-    clip: list[FrameArray] = []
-    thumbnails: list[FrameArray] = []
-    for frame in _frames(source.path, height):
-        thumbnail = _thumbnail(frame)
-        if clip and (frame.shape != clip[0].shape or _is_cut([*thumbnails[-2:], thumbnail])):
+    clip: list[Planes] = []
+    thumbnails: list[Plane] = []
+    for frame in _read(source.path, height):
+        thumbnail = _resize(frame[0], THUMBNAIL)
+        if len(clip) == CLIP_FRAMES_MAX or (clip and _is_cut([*thumbnails[-2:], thumbnail])):
             if _moves(thumbnails):
                 yield clip
             clip, thumbnails = [], []
@@ -177,54 +178,43 @@ def _clips(source: Source, height: int) -> Iterator[list[FrameArray]]:
         yield clip
 
 
-def _frames(path: Path, height: int) -> Iterator[FrameArray]:
-    if not path.is_dir():
-        yield from _read(path, height)
-        return
-    pictures = [file for file in path.iterdir() if SEQUENCE_FRAME.fullmatch(file.name)]
-    for picture in sorted(pictures, key=lambda file: int(file.stem[2:])):
-        yield from _read(picture, height)
+def _read(path: Path, height: int | None) -> Iterator[Planes]:
+    """Yield frames scaled down to a short side of `height`; None: as photographs are."""
+    with open_clip(path) as clip:
+        info = clip.info
+        short, long = sorted((info.size.width, info.size.height))
+        scale = min(1, PHOTO_SIDE_MAX / long if height is None else height / short)
+        width, rows = (2 * round(scale * side / 2) for side in (info.size.width, info.size.height))
+        if min(width, rows) < SHORT_SIDE_MIN:
+            raise UnreadableInput(path, f"{info.size} is too small")
+        for frame in clip:
+            yield _scale(frame, FrameSize(width, rows), info.pixel_format)
 
 
-def _read(path: Path, height: int | None) -> Iterator[FrameArray]:
-    """Yield frames as 4:2:0; photographs (`height` None) in full range, BT.709."""
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError("it has no video")
-        container.streams.video[0].thread_type = "AUTO"
-        for frame in container.decode(video=0):
-            short, long = sorted((frame.width, frame.height))
-            scale = PHOTO_SIDE_MAX / long if height is None else height / short
-            width, rows = (2 * round(min(scale, 1) * s / 2) for s in (frame.width, frame.height))
-            if min(width, rows) < SHORT_SIDE_MIN:
-                raise ValueError(f"{frame.width}x{frame.height} is too small")
-            is_rgb = frame.format.is_rgb
-            scaled = frame.reformat(
-                width,
-                rows,
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709 if is_rgb else None,
-                dst_color_range=ColorRange.JPEG if is_rgb or height is None else None,
-                interpolation=Interpolation.AREA,
-            )
-            yield np.asarray(scaled.to_ndarray(), np.uint8)
+def _scale(frame: Frame, size: FrameSize, pixel_format: PixelFormat) -> Planes:
+    if pixel_format is PixelFormat.RGB:
+        scaled = Frame((_resize(frame.planes[0], size),), frame.pts)
+        tensor = frame_to_tensor(scaled, pixel_format)
+        return tensor_to_frame(tensor, size, PixelFormat.YUV420, frame.pts).planes
+    sizes = (size, size.chroma, size.chroma)
+    return tuple(_resize(*pair) for pair in zip(frame.planes, sizes, strict=True))
 
 
-def _thumbnail(frame: FrameArray) -> FrameArray:
-    luma = frame[: frame.shape[0] * 2 // 3]
-    return np.asarray(cv2.resize(luma, THUMBNAIL, interpolation=cv2.INTER_AREA), np.uint8)
+def _resize(plane: Plane, size: FrameSize) -> Plane:
+    target = (size.width, size.height)
+    return np.asarray(cv2.resize(plane, target, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _difference(first: FrameArray, second: FrameArray) -> float:
+def _difference(first: Plane, second: Plane) -> float:
     return float(np.abs(first.astype(np.int16) - second.astype(np.int16)).mean())
 
 
-def _is_cut(thumbnails: list[FrameArray]) -> bool:
+def _is_cut(thumbnails: list[Plane]) -> bool:
     """Return whether the last of two or three thumbnails shows another scene."""
     before = _difference(*thumbnails[:2]) if len(thumbnails) > 2 else 0.0
     return _difference(*thumbnails[-2:]) > max(CUT_DIFFERENCE, CUT_RATIO * before)
 
 
-def _moves(thumbnails: list[FrameArray]) -> bool:
+def _moves(thumbnails: list[Plane]) -> bool:
     differences = [_difference(first, second) for first, second in pairwise(thumbnails)]
     return bool(differences) and sum(differences) / len(differences) >= STATIC_DIFFERENCE

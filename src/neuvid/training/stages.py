@@ -42,7 +42,7 @@ class Stage:
     final_fraction: float = 1.0
     gradient_norm_max: float = 1.0
 
-    def __post_init__(self) -> None:  # noqa: D105
+    def __post_init__(self) -> None:
         for field in ("steps", "clip_frames", "batch"):
             if getattr(self, field) < 1:
                 raise InvalidSetting(field, got=getattr(self, field), expected="1 or more")

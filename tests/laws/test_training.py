@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from neuvid.errors import InvalidSetting, NeuvidError, UnreadableInput, UnwritableOutput
+from neuvid.models.implicit import ImplicitConfig
+from neuvid.models.intra import IntraConfig
+from neuvid.training import trainer as trainer_module
+from neuvid.training.runs import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    LAST_FILE,
+    load_weights,
+    write_atomically,
+)
+from neuvid.training.stages import Recipe, Stage
+from neuvid.training.trainer import Trainer, TrainingOptions
+
+TINY = ImplicitConfig(
+    intra=IntraConfig(
+        trunk_channels=16,
+        latent_channels=16,
+        hyper_channels=8,
+        hyper_feature_channels=8,
+        prior_channels=16,
+        common_channels=8,
+        encoder_blocks=1,
+        decoder_blocks=1,
+        fusion_blocks=1,
+        spatial_blocks=1,
+    ),
+    feature_channels=16,
+    latent_channels=16,
+    hyper_channels=8,
+    temporal_channels=8,
+    spatial_channels=16,
+    recon_channels=16,
+    extractor_blocks=(1, 1),
+    encoder_blocks=1,
+    fusion_blocks=1,
+    spatial_blocks=1,
+    decoder_blocks=1,
+    recon_blocks=1,
+)
+IMAGE = Stage(
+    name="image",
+    steps=4,
+    learning_rate=1e-3,
+    clip_frames=1,
+    crop=64,
+    batch=2,
+    train=("intra.*",),
+    warm_up_steps=2,
+    final_fraction=0.1,
+)
+PAIRS = replace(IMAGE, name="pairs", clip_frames=2, train=("*", "!intra.*"), photo_share=0.5)
+CHAIN = replace(PAIRS, name="chain", clip_frames=4, detach_every=2, recompute=True)
+RECIPE = Recipe(
+    name="tiny",
+    config=TINY,
+    stages=(IMAGE, PAIRS, CHAIN),
+    initialise=False,
+    rgb_share=0.1,
+    validation_frames=3,
+    validation_crop=64,
+)
+OPTIONS = TrainingOptions(threads=1, log_steps=2, validation_steps=5)
+
+
+def run(recipe: Recipe, data: Path, out: Path, **options: object) -> dict[str, Tensor]:
+    """Train and return the averaged weights."""
+    Trainer(recipe, data, out, replace(OPTIONS, **options)).train()  # type: ignore[arg-type]
+    return load_weights(out / LAST_FILE)
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(training_set: Path, tmp_path: Path) -> None:
+    whole = run(RECIPE, training_set, tmp_path / "whole")
+    for steps in (4, 6, None):  # at the end of a stage, within one, to the end
+        parts = run(RECIPE, training_set, tmp_path / "parts", steps=steps)
+    assert same(parts, whole)
+    log = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log if '"train"' in line] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_killed_run_ends_with_the_same_weights(training_set: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_training as tests
+tests.trainer_module.CHECKPOINT_SECONDS = 0.0
+long = tests.replace(tests.PAIRS, steps=100000)
+recipe = tests.replace(tests.RECIPE, stages=(tests.IMAGE, long))
+tests.run(recipe, tests.Path({str(training_set)!r}), tests.Path({str(tmp_path / "killed")!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split()[0] == "10":
+            break
+    process.kill()
+    process.communicate()
+    checkpoint = torch.load(tmp_path / "killed" / CHECKPOINT_FILE, weights_only=True)
+    last = checkpoint["step"] + 2
+    recipe = replace(RECIPE, stages=(IMAGE, replace(PAIRS, steps=100000)))
+    resumed = run(recipe, training_set, tmp_path / "killed", steps=last)
+    assert same(resumed, run(recipe, training_set, tmp_path / "whole", steps=last))
+
+
+def test_sigterm_saves_and_ends_the_run(training_set: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, stages=(replace(IMAGE, steps=10**6),))
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    run(recipe, training_set, tmp_path)
+    checkpoint = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
+    assert 0 < checkpoint["step"] < 10**6
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_loss_falls(training_set: Path, tmp_path: Path) -> None:
+    stage = replace(IMAGE, steps=40, learning_rate=5e-3, batch=4)
+    recipe = replace(RECIPE, stages=(stage,), validation_frames=1)
+    run(recipe, training_set, tmp_path, log_steps=10, validation_steps=1000)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [entry["loss"] for entry in log if entry["group"] == "train"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_video_stages_leave_the_image_model_alone(training_set: Path, tmp_path: Path) -> None:
+    run(replace(RECIPE, stages=(IMAGE,)), training_set, tmp_path / "image")
+    image = tmp_path / "image" / BEST_FILE
+    video = replace(RECIPE, stages=(PAIRS, replace(CHAIN, true_first_frame=True)))
+    after = run(video, training_set, tmp_path / "video", intra_weights=image)
+    before = load_weights(image)
+    intra = [name for name in before if name.startswith("intra.")]
+    assert all(torch.equal(before[name], after[name]) for name in intra)
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed and not set(changed) & set(intra)
+
+
+def test_steps_that_are_not_finite_are_skipped_until_they_are_many(
+    training_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, stages=(IMAGE,), rgb_share=float("nan"))
+    before = Trainer(recipe, training_set, tmp_path / "other", OPTIONS).model.state_dict()
+    after = run(recipe, training_set, tmp_path / "run")
+    assert same(before, after)
+    assert torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)["skipped"] == 4
+    monkeypatch.setattr(trainer_module, "SKIPPED_MAX", 3)
+    with pytest.raises(NeuvidError, match="diverged"):
+        run(recipe, training_set, tmp_path / "diverged")
+
+
+def test_a_checkpoint_of_another_run_is_refused(training_set: Path, tmp_path: Path) -> None:
+    run(RECIPE, training_set, tmp_path, steps=5)
+    others = {
+        "recipe": replace(RECIPE, name="other"),
+        "config": replace(RECIPE, config=replace(TINY, recon_channels=24)),
+        "stages begun": replace(RECIPE, stages=(IMAGE, replace(PAIRS, steps=9), CHAIN)),
+    }
+    for field, recipe in others.items():
+        with pytest.raises(InvalidSetting, match=field):
+            run(recipe, training_set, tmp_path)
+    with pytest.raises(InvalidSetting, match="seed"):
+        run(RECIPE, training_set, tmp_path, seed=2)
+    longer = replace(RECIPE, stages=(IMAGE, PAIRS, replace(CHAIN, steps=6)))
+    run(longer, training_set, tmp_path, steps=6)  # what is to come may change
+
+
+def test_impossible_runs_are_refused_before_the_first_step(
+    training_set: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UnreadableInput):
+        run(RECIPE, tmp_path, tmp_path / "out")
+    with pytest.raises(InvalidSetting, match="crop"):
+        large = replace(PAIRS, crop=256)
+        run(replace(RECIPE, stages=(IMAGE, large)), training_set, tmp_path / "out")
+    with pytest.raises(InvalidSetting, match="image"):
+        run(replace(RECIPE, stages=(PAIRS,)), training_set, tmp_path / "out")
+    (tmp_path / "file").write_text("no weights")
+    with pytest.raises(UnreadableInput, match="file"):
+        run(RECIPE, training_set, tmp_path / "out", weights=tmp_path / "file")
+    with pytest.raises(UnwritableOutput):
+        run(RECIPE, training_set, tmp_path / "file")
+    with pytest.raises(InvalidSetting, match="train"):
+        nothing = replace(IMAGE, train=("nothing.*",))
+        run(replace(RECIPE, stages=(nothing,)), training_set, tmp_path / "none")
+    (tmp_path / "out" / CHECKPOINT_FILE).write_bytes(b"damaged")
+    with pytest.raises(UnreadableInput, match="not a checkpoint"):
+        run(RECIPE, training_set, tmp_path / "out")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    write_atomically(file, b"old")
+    (tmp_path / "checkpoint.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(UnwritableOutput, match="No space left"):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == b"old"
