@@ -14,9 +14,9 @@ RT = ImplicitConfig()
 RT_LARGE = replace(
     RT,
     feature_channels=352,
-    temporal_channels=320,
+    temporal_channels=352,
     spatial_channels=448,
-    recon_channels=432,
+    recon_channels=488,
     extractor_blocks=(2, 5),
 )
 
