@@ -1,0 +1,85 @@
+"""Laws of the spatial priors and of what codes for them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from neuvid.entropy.coder import RateEstimator
+from neuvid.entropy.distributions import SCALE_USEFUL, Distribution, Gaussian
+from neuvid.nn.rounding import lower_bound
+from neuvid.priors.checkerboard import FOUR_STEPS, TWO_STEPS, Pattern, code_in_steps
+
+
+class Exact:
+    """A coder that loses nothing and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    def code(self, values: Tensor | None, law: Distribution) -> Tensor:
+        assert values is not None
+        self.seen.append(values)
+        return values
+
+
+@pytest.mark.parametrize("pattern", [TWO_STEPS, FOUR_STEPS])
+@pytest.mark.parametrize("height, width", [(1, 1), (3, 5), (8, 6)])
+def test_every_value_is_coded_once(pattern: Pattern, height: int, width: int) -> None:
+    values = torch.randn(2, 8, height, width)
+    coder = Exact()
+    seen_before = []
+
+    def parameters(step: int, coded: Tensor) -> tuple[Tensor, Tensor]:
+        seen_before.append((coded != 0).float().mean())
+        return torch.ones_like(coded), 0.25 * torch.ones_like(coded)
+
+    result = code_in_steps(values, pattern, parameters, torch.zeros_like(values), coder)
+    assert torch.allclose(result, values, atol=1e-6)
+    assert sum(seen.numel() for seen in coder.seen) == values.numel()
+    assert torch.allclose(torch.stack(seen_before), torch.arange(len(pattern)) / len(pattern))
+
+
+def test_reading_needs_no_values() -> None:
+    class Ones:
+        def code(self, values: Tensor | None, law: Distribution) -> Tensor:
+            assert values is None
+            return torch.ones(law.shape)
+
+    zeros = torch.zeros(1, 4, 2, 2)
+    result = code_in_steps(None, TWO_STEPS, lambda _, coded: (coded + 1, coded), zeros, Ones())
+    assert result.shape == zeros.shape
+
+
+def test_useless_scales_cost_nothing_and_code_zero() -> None:
+    scales = torch.tensor([0.11, SCALE_USEFUL, 0.13, 5.0]).view(1, 4, 1, 1)
+    law = Gaussian(scales)
+    assert law.round(torch.full_like(scales, 3.4)).flatten().tolist() == [0, 0, 3, 3]
+    assert float(law.bits(torch.zeros_like(scales))[0, 0]) < 1e-4
+
+
+def test_gaussian_bits_are_those_of_its_mass() -> None:
+    law = Gaussian(torch.full((1, 1, 1, 81), 3.0))
+    mass = torch.exp2(-law.bits(torch.arange(-40.0, 41.0).view(1, 1, 1, 81)))
+    assert float(mass.sum()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_noise_is_unbiased_about_the_rate_and_rounding_passes_gradients() -> None:
+    torch.manual_seed(0)
+    values = 2 * torch.randn(1, 1, 100, 100, requires_grad=True)
+    noisy, exact = RateEstimator(noise=True), RateEstimator(noise=False)
+    rounded = noisy.code(values, Gaussian(torch.full_like(values, 2.0)))
+    exact.code(values.detach(), Gaussian(torch.full_like(values, 2.0)))
+    assert torch.equal(rounded.detach(), values.detach().round())
+    (gradient,) = torch.autograd.grad(rounded.sum(), values)
+    assert torch.equal(gradient, torch.ones_like(values))
+    assert float(noisy.total().detach()) == pytest.approx(float(exact.total()), rel=0.01)
+
+
+def test_lower_bound_lets_only_rescue_through() -> None:
+    values = torch.tensor([0.0, 0.0, 2.0], requires_grad=True)
+    bounded = lower_bound(values, 1.0)
+    (bounded * torch.tensor([1.0, -1.0, 1.0])).sum().backward()
+    assert bounded.tolist() == [1.0, 1.0, 2.0]
+    assert values.grad is not None and values.grad.tolist() == [0.0, -1.0, 1.0]
