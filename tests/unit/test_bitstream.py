@@ -1,0 +1,485 @@
+"""The stream format: round trips, places, times, seeking, pipes, and the bytes of version 1."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import replace
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+from typing import Any, BinaryIO
+from zlib import crc32
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuvid.bitstream.container import PacketReader, PacketWriter
+from neuvid.bitstream.fields import Cursor, read_varint, write_varint
+from neuvid.bitstream.index import write_ending
+from neuvid.bitstream.packet import (
+    MAGIC,
+    Packet,
+    PassthroughChunk,
+    StreamHeader,
+    TimingPoint,
+    read_header,
+    write_header,
+)
+from neuvid.choice import FrameChoice, FrameKind
+from neuvid.errors import (
+    CorruptStream,
+    InvalidSetting,
+    UnknownVersion,
+    UnreadableInput,
+    UnwritableOutput,
+)
+
+settings.register_profile("patient", deadline=None)  # machines may be busy
+settings.load_profile("patient")
+
+HEADER = StreamHeader(
+    model="rt-small",
+    checkpoint=bytes(range(16)),
+    arithmetic="integer",
+    width=77,
+    height=48,
+    pixel_format="yuv420p",
+    frame_rate=Fraction(30000, 1001),
+    time_base=Fraction(1, 1000),
+)
+INTRA = FrameChoice(FrameKind.INTRA, 32.0)
+INTER = FrameChoice(FrameKind.INTER, 20.25, level=1, route=2, refresh=True)
+Written = list[Packet | PassthroughChunk]
+
+ratios = st.builds(Fraction, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1))
+code_points = st.integers(0, 255)
+headers = st.builds(
+    StreamHeader,
+    model=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60),
+    checkpoint=st.binary(min_size=16, max_size=16),
+    arithmetic=st.sampled_from(["float32", "float16", "bfloat16", "integer"]),
+    width=st.integers(1, 65535),
+    height=st.integers(1, 65535),
+    pixel_format=st.sampled_from(["yuv420p", "rgb24"]),
+    frame_rate=ratios,
+    time_base=ratios,
+    first_pts=st.integers(-(2**60), 2**60),
+    sample_aspect_ratio=ratios,
+    rotation=st.integers(-180, 180),
+    colour_matrix=code_points,
+    colour_range=st.integers(0, 2),
+    colour_primaries=code_points,
+    colour_transfer=code_points,
+    total_frames=st.integers(0, 2**48 - 1),
+)
+choices = st.builds(
+    FrameChoice,
+    st.sampled_from(FrameKind),
+    st.integers(0, 252).map(lambda steps: steps / 4),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.booleans(),
+)
+
+
+@st.composite
+def packet_lists(draw: st.DrawFn, header: StreamHeader = HEADER) -> Written:
+    """Frames and chunks in an order that a writer accepts; some frames come late."""
+    packets: Written = []
+    timing, before = TimingPoint(0, header.first_pts), 0
+    count = draw(st.integers(0, 12))
+    for number in range(count):
+        delay = draw(st.sampled_from([0, 0, 0, 1, 40, 10**6]))
+        pts = max(timing.pts_of(number, header.frame_duration) + delay, before)
+        if pts != timing.pts_of(number, header.frame_duration):
+            timing = TimingPoint(number, pts)
+        choice = draw(choices)
+        if not number:
+            choice = replace(choice, kind=FrameKind.INTRA)
+        packets.append(
+            Packet(choice, draw(st.binary(max_size=200)), draw(st.booleans()), pts, number)
+        )
+        before = pts
+        if draw(st.booleans()):
+            packets.append(PassthroughChunk(draw(st.binary(min_size=1, max_size=50))))
+    return packets
+
+
+def frames(count: int, intra_period: int = 4, first: int = 0) -> Written:
+    """A group of frames on time, with a chunk of sound after every third."""
+    timing, packets = TimingPoint(0, first), Written()
+    for number in range(count):
+        choice = INTER if number % intra_period else INTRA
+        pts = timing.pts_of(number, HEADER.frame_duration)
+        packets.append(Packet(choice, bytes([number]) * 5, bool(number % 2), pts, number))
+        if number % 3 == 2:
+            packets.append(PassthroughChunk(bytes([200 + number % 50])))
+    return packets
+
+
+def write(packets: Written, header: StreamHeader = HEADER) -> tuple[bytes, PacketWriter]:
+    """Return the bytes of a stream, and its writer."""
+    file = io.BytesIO()
+    writer = PacketWriter(file, header)
+    put(writer, packets)
+    writer.finish()
+    return file.getvalue(), writer
+
+
+def put(writer: PacketWriter, packets: Written) -> None:
+    for packet in packets:
+        if isinstance(packet, Packet):
+            writer.write(packet)
+        else:
+            writer.write_passthrough(packet.data)
+
+
+def read(data: bytes) -> PacketReader:
+    return PacketReader(io.BytesIO(data))
+
+
+# Numbers
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_a_varint_reads_back(value: int) -> None:
+    assert read_varint(Cursor(write_varint(value))) == value
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_a_varint_holds_7_bits_per_byte_and_only_its_shortest_form_is_read(size: int) -> None:
+    largest = (1 << 7 * size) - 1
+    assert len(write_varint(largest)) == size
+    assert len(write_varint(largest + 1)) == size + 1
+    prefix = 0xFF00 >> size & 0xFF  # of a number that is one byte longer
+    padded = (prefix << 8 * size | largest).to_bytes(size + 1, "big")
+    with pytest.raises(CorruptStream, match="shortest"):
+        read_varint(Cursor(padded))
+
+
+# The header
+
+
+@given(headers)
+def test_a_header_reads_back(header: StreamHeader) -> None:
+    data = write_header(header)
+    assert read_header(Cursor(data)) == header
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", ""),
+        ("model", "x" * 256),
+        ("model", "\ud800"),
+        ("checkpoint", bytes(15)),
+        ("arithmetic", "int8"),
+        ("width", 0),
+        ("height", 65536),
+        ("width", 640.0),
+        ("pixel_format", "yuv444p"),
+        ("bit_depth", 10),
+        ("frame_rate", Fraction(0)),
+        ("frame_rate", 30),
+        ("time_base", Fraction(-1, 1000)),
+        ("time_base", Fraction(1, 2**31)),
+        ("first_pts", 2**60 + 1),
+        ("colour_matrix", 256),
+        ("colour_range", 3),
+        ("rotation", 181),
+        ("total_frames", -1),
+    ],
+)
+def test_a_program_cannot_build_a_header_out_of_range(field: str, value: Any) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        replace(HEADER, **{field: value})
+    assert error.value.field == field
+
+
+BODY = HEADER.to_bytes()
+AFTER_NAMES = BODY.index(77)  # the width; the byte before it is the arithmetic
+
+
+@pytest.mark.parametrize(
+    ("place", "new", "message"),
+    [
+        (AFTER_NAMES - 1, b"\x04", "stands for none of float32"),
+        (AFTER_NAMES, b"\x00", "width is 0"),
+        (AFTER_NAMES + 1, b"\x00", "height is 0"),
+        (AFTER_NAMES + 2, b"\x02", "stands for none of yuv420p"),
+        (AFTER_NAMES + 3, b"\x0a", "bit_depth is 10"),
+        (AFTER_NAMES + 4, b"\x00\x00\x00", "lowest terms"),  # a frame rate of 0/0
+        (AFTER_NAMES + 9, b"\x00", "lowest terms"),  # a time base of 0/1000
+        (1, b"\xff", "UTF-8"),
+        (0, b"\x00", "length is 0"),
+        (len(BODY), b"\x00", "after its last field"),
+        (len(BODY) - 1, b"", "past the end"),
+    ],
+)
+def test_a_hostile_header_is_corrupt(place: int, new: bytes, message: str) -> None:
+    body = BODY[:place] + new + BODY[place + max(len(new), 1) :]
+    data = MAGIC + b"\x01" + write_varint(len(body)) + body
+    with pytest.raises(CorruptStream, match=message):
+        read(data + crc32(data).to_bytes(4, "big"))
+
+
+def test_another_version_is_named_with_those_known() -> None:
+    with pytest.raises(UnknownVersion, match="version is 2; known are 1"):
+        read(MAGIC + b"\x02")
+
+
+@pytest.mark.parametrize("data", [b"RIFF....AVI ", b"\x89PNG\r\n", b"hi\n"])
+def test_other_files_are_no_neuvid_streams(data: bytes) -> None:
+    with pytest.raises(CorruptStream, match="not a neuvid stream"):
+        read(data)
+
+
+# Packets
+
+
+@given(packet_lists())
+def test_packets_read_back_in_order(packets: Written) -> None:
+    data, _ = write(packets)
+    assert list(read(data)) == packets
+
+
+@given(packet_lists())
+def test_every_byte_is_accounted_for(packets: Written) -> None:
+    data, writer = write(packets)
+    reader = read(data)
+    place = len(write_header(HEADER))
+    for stored in reader.stored_packets():
+        assert stored.offset == place
+        place += stored.size
+    assert place + len(write_ending(reader.index())) == len(data) == writer.bytes_written
+    frame_bytes = sum(len(packet.payload) for packet in packets if isinstance(packet, Packet))
+    chunk_bytes = sum(len(chunk.data) for chunk in packets if isinstance(chunk, PassthroughChunk))
+    assert (writer.payload_bytes, writer.passthrough_bytes) == (frame_bytes, chunk_bytes)
+    assert writer.overhead_bytes == len(data) - frame_bytes - chunk_bytes
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16383])
+def test_an_inter_frame_on_time_costs_8_bytes_beside_its_payload_at_most(size: int) -> None:
+    late = Packet(INTER, bytes(size), True, 33, 1)
+    data, _ = write([Packet(INTRA, b"", False, 0, 0), late])
+    *_, stored = read(data).stored_packets()
+    assert stored.packet == late
+    assert stored.size - size <= 8
+
+
+def test_long_sound_is_split_and_joined() -> None:
+    sound = os.urandom(5 << 19)
+    file = io.BytesIO()
+    writer = PacketWriter(file, HEADER)
+    writer.write_passthrough(b"")
+    writer.write_passthrough(sound)
+    writer.finish()
+    chunks = [chunk for chunk in read(file.getvalue()) if isinstance(chunk, PassthroughChunk)]
+    assert [len(chunk.data) for chunk in chunks] == [1 << 20, 1 << 20, 1 << 19]
+    assert b"".join(chunk.data for chunk in chunks) == sound
+
+
+@pytest.mark.parametrize(
+    ("packet", "field"),
+    [
+        (Packet(INTER, b"", False, 100, 2), "number"),
+        (Packet(INTER, b"", False, 100, 0), "number"),
+        (Packet(INTER, b"", False, 9, 1), "pts"),
+    ],
+)
+def test_a_writer_refuses_frames_out_of_order(packet: Packet, field: str) -> None:
+    writer = PacketWriter(io.BytesIO(), HEADER)
+    writer.write(Packet(INTRA, b"", False, 10, 0))
+    with pytest.raises(InvalidSetting) as error:
+        writer.write(packet)
+    assert error.value.field == field
+
+
+def test_a_stream_begins_with_an_intra_frame() -> None:
+    writer = PacketWriter(io.BytesIO(), HEADER)
+    with pytest.raises(InvalidSetting, match="kind"):
+        writer.write(Packet(INTER, b"", False, 0, 0))
+
+
+def test_nothing_is_written_after_the_end() -> None:
+    _, writer = write([])
+    with pytest.raises(InvalidSetting, match="finish"):
+        writer.write_passthrough(b"a")
+
+
+@pytest.mark.parametrize("quality", [20.3, (20.0, 30.0)])
+def test_a_packet_holds_only_a_quality_that_it_can_store(quality: Any) -> None:
+    with pytest.raises(InvalidSetting, match="quality"):
+        Packet(FrameChoice(FrameKind.INTRA, quality), b"", False, 0, 0)
+
+
+# Times
+
+
+@pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(25), Fraction(24000, 1001)])
+@pytest.mark.parametrize("time_base", [Fraction(1, 1000), Fraction(1, 90000), Fraction(1, 16)])
+def test_frames_on_time_store_no_times(rate: Fraction, time_base: Fraction) -> None:
+    header = replace(HEADER, frame_rate=rate, time_base=time_base, first_pts=-7)
+    times = [-7 + floor(n / rate / time_base + Fraction(1, 2)) for n in range(200)]
+    packets: Written = [
+        Packet(INTER if n else INTRA, b"", False, pts, n) for n, pts in enumerate(times)
+    ]
+    data, _ = write(packets, header)
+    stored = list(read(data).stored_packets())
+    assert [s.packet for s in stored] == packets
+    assert {s.size for s in stored[1:]} == {7}
+
+
+# The index and seeking
+
+
+@given(packet_lists())
+def test_the_stored_index_equals_the_scanned_one(packets: Written) -> None:
+    data, _ = write(packets)
+    stored = read(data).index()
+    assert read(data[:-1]).index() == stored
+    assert read(data[: len(data) - len(write_ending(stored))]).index() == stored
+
+
+def test_the_index_lists_intra_frames_and_totals() -> None:
+    data, _ = write(frames(10))
+    index = read(data).index()
+    assert [entry.number for entry in index] == [0, 4, 8]
+    assert [entry.pts for entry in index] == [0, 133, 267]
+    assert all(data[entry.offset :].startswith(b"\xe4\xfeNV") for entry in index)
+    assert (index.frames, index.duration, index.passthrough_bytes) == (10, 334, 3)
+
+
+@given(packet_lists(), st.integers(-50, 2_000_000))
+def test_seeking_goes_to_the_last_intra_frame_at_or_before(packets: Written, pts: int) -> None:
+    data, _ = write(packets)
+    reader = read(data)
+    intras = [p for p in packets if isinstance(p, Packet) and p.choice.kind is FrameKind.INTRA]
+    entry = reader.seek(pts)
+    if not intras:
+        assert entry is None
+        return
+    target = ([p for p in intras if p.pts <= pts] or intras[:1])[-1]
+    assert entry is not None
+    assert (entry.number, entry.pts) == (target.number, target.pts)
+    assert list(reader) == packets[packets.index(target) :]
+
+
+def test_seeking_goes_back_and_forth_and_reading_goes_on_after_an_index() -> None:
+    packets = frames(10)
+    reader = read(write(packets)[0])
+    iterator = iter(reader)
+    assert [next(iterator) for _ in range(3)] == packets[:3]
+    assert len(reader.index()) == 3
+    assert list(iterator) == packets[3:]
+    for pts, start in [(300, 8), (0, 0), (140, 4)]:
+        reader.seek(pts)
+        assert next(iter(reader)) == packets[start + start // 3]
+
+
+def test_a_stream_may_begin_inside_a_file() -> None:
+    packets = frames(10)
+    file = io.BytesIO(b"before" + write(packets)[0])
+    file.seek(6)
+    reader = PacketReader(file)
+    assert list(reader) == packets
+    reader.seek(300)
+    assert next(iter(reader)) == packets[10]
+
+
+def test_the_number_of_frames_is_known_from_the_end_or_the_header() -> None:
+    data, _ = write(frames(5), replace(HEADER, total_frames=6))
+    assert read(data).total_frames == 5
+    assert read(data[:-1]).total_frames == 6
+    assert read(write(frames(5))[0][:-1]).total_frames is None
+
+
+# Pipes
+
+
+class Trickle(io.RawIOBase):
+    """A raw file that hands out one byte at a time and cannot be sought."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bytes = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        byte = self._bytes.read(1)
+        buffer[: len(byte)] = byte
+        return len(byte)
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_pipe_hands_each_packet_on_at_once(buffering: int) -> None:
+    source, sink = os.pipe()
+    packets = frames(6)
+    with os.fdopen(source, "rb", buffering) as reading, os.fdopen(sink, "wb", buffering) as writing:
+        writer = PacketWriter(writing, HEADER)
+        reader = PacketReader(reading)
+        assert reader.header == HEADER
+        for packet in packets:
+            put(writer, [packet])
+            assert next(iter(reader)) == packet
+        writer.finish()
+        writing.close()
+        assert list(reader) == []
+        with pytest.raises(UnreadableInput, match="sought"):
+            reader.seek(0)
+
+
+def test_short_reads_are_put_together() -> None:
+    packets = frames(6)
+    file: Any = Trickle(write(packets)[0])
+    assert list(PacketReader(file)) == packets
+
+
+def test_a_closed_pipe_is_an_unwritable_output() -> None:
+    source, sink = os.pipe()
+    os.close(source)
+    writing: BinaryIO
+    with os.fdopen(sink, "wb", 0) as writing, pytest.raises(UnwritableOutput):
+        PacketWriter(writing, HEADER)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Any) -> None:
+    path = tmp_path / "only-written"
+    with path.open("wb") as file, pytest.raises(UnreadableInput, match="only-written"):
+        PacketReader(file)
+
+
+# Version 1, byte by byte; docs/bitstream.md explains this stream
+
+
+GOLDEN_PACKETS: Written = [
+    Packet(FrameChoice(FrameKind.INTRA, 32.0), b"\xaa\xbb", False, 0, 0),
+    PassthroughChunk(b"snd"),
+    Packet(FrameChoice(FrameKind.INTER, 20.25, 1, 2, True), b"\xcc", True, 33, 1),
+    Packet(FrameChoice(FrameKind.INTER, 63.0), b"", False, 70, 2),
+]
+GOLDEN = """
+894e5649440a01 2f 0872742d736d616c6c 000102030405060708090a0b0c0d0e0f 03 4d 30 00 08 c0753083e9
+0183e8 00 0101 00 02 00 02 02 00 771bf4a0
+e4fe4e56 00 80 00 00 00 02aabb e901bd86
+02 03736e64 49413ef2
+e5 51 01cc e32b7a72
+0306 01 fc 00 dbf9ecee
+07 0b 03 67 03 1857ec73 01 00003b 0fae9319
+0b 00000011 db42e6fe
+"""
+
+
+def test_the_bytes_of_version_1_stay_as_they_are() -> None:
+    data, _ = write(GOLDEN_PACKETS)
+    assert data == bytes.fromhex(GOLDEN)
+    assert list(read(bytes.fromhex(GOLDEN))) == GOLDEN_PACKETS
+
+
+def test_the_documented_example_is_this_stream() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bitstream.md").read_text(encoding="utf-8")
+    lines = text.split("```hex\n")[1].split("```")[0].splitlines()
+    assert bytes.fromhex("".join(line.split("|")[0] for line in lines)) == bytes.fromhex(GOLDEN)
