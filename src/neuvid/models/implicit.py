@@ -19,8 +19,9 @@ from neuvid.nn.blocks import (
     Bank,
     DepthConvBlock,
     Down,
-    Pointwise,
     Shuffle,
+    SignalConv,
+    SignalPointwise,
     StepBank,
     blocks,
     patchify,
@@ -84,12 +85,12 @@ class ImplicitPrior(nn.Module):
         self.temporal = Down(config.feature_channels, config.temporal_channels)
         width = hyper + config.temporal_channels
         self.fusion = nn.Sequential(
-            *blocks(config.fusion_blocks, width), Pointwise(width, 3 * latent)
+            *blocks(config.fusion_blocks, width), SignalPointwise(width, 3 * latent)
         )
         self.spatial = nn.Sequential(
             DepthConvBlock(4 * latent, config.spatial_channels),
             *blocks(config.spatial_blocks - 1, config.spatial_channels),
-            Pointwise(config.spatial_channels, 2 * latent),
+            SignalPointwise(config.spatial_channels, 2 * latent),
         )
         self.step_bank = StepBank(BANK_ROWS, latent) if config.step_bank else None
 
@@ -133,28 +134,28 @@ class ImplicitModel(VideoModel[ImplicitState]):
         before, after = config.extractor_blocks
         self.intra = IntraModel(config.intra)
         self.picture_adaptor = DepthConvBlock(PATCH_VALUES, feature)
-        self.feature_adaptor = Pointwise(feature, feature)
+        self.feature_adaptor = SignalPointwise(feature, feature)
         self.extractor = nn.Sequential(*blocks(before, feature))
         self.context_extractor = nn.Sequential(*blocks(after, feature))
-        self.embed = Pointwise(PATCH_VALUES, feature)
+        self.embed = SignalPointwise(PATCH_VALUES, feature)
         self.encoder = nn.Sequential(
             DepthConvBlock(2 * feature, feature), *blocks(config.encoder_blocks - 1, feature)
         )
         self.encoder_bank = Bank(BANK_ROWS, feature)
-        self.down = nn.Conv2d(feature, latent, 3, stride=2, padding=1)
+        self.down = SignalConv(feature, latent, 3, stride=2, padding=1)
         self.prior = ImplicitPrior(config)
         self.up = Shuffle(latent, feature, kernel=3)
         self.decoder = nn.Sequential(
             DepthConvBlock(2 * feature, feature),
             *blocks(config.decoder_blocks - 1, feature),
-            Pointwise(feature, feature),
+            SignalPointwise(feature, feature),
         )
         self.decoder_bank = Bank(BANK_ROWS, feature)
         self.recon = nn.Sequential(
             DepthConvBlock(feature, recon), *blocks(config.recon_blocks - 1, recon)
         )
         self.recon_bank = Bank(BANK_ROWS, recon)
-        self.head = Pointwise(recon, PATCH_VALUES)
+        self.head = SignalPointwise(recon, PATCH_VALUES)
 
     def initial_state(self, height: int, width: int, batch: int = 1) -> ImplicitState:
         """Return the state before the first frame of height x width, multiples of 16."""

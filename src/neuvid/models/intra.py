@@ -14,7 +14,8 @@ from neuvid.nn.blocks import (
     PATCH,
     Bank,
     DepthConvBlock,
-    Pointwise,
+    SignalConv,
+    SignalPointwise,
     StepBank,
     Up,
     blocks,
@@ -61,15 +62,15 @@ class IntraPrior(nn.Module):
         self.fusion = nn.Sequential(
             DepthConvBlock(config.hyper_feature_channels, width),
             *blocks(config.fusion_blocks, width),
-            Pointwise(width, 2 * latent + 2),
+            SignalPointwise(width, 2 * latent + 2),
         )
-        self.reduction = Pointwise(2 * latent + 2, config.common_channels)
+        self.reduction = SignalPointwise(2 * latent + 2, config.common_channels)
         self.adaptors = nn.ModuleList(
             DepthConvBlock(latent + config.common_channels, width, force_adaptor=True)
             for _ in FOUR_STEPS[1:]
         )
         self.spatial = nn.Sequential(
-            *blocks(config.spatial_blocks, width), Pointwise(width, 2 * latent)
+            *blocks(config.spatial_blocks, width), SignalPointwise(width, 2 * latent)
         )
         self.step_bank = StepBank(QUALITIES, latent) if config.step_bank else None
 
@@ -107,7 +108,7 @@ class IntraModel(nn.Module):
         self.encoder_bank = Bank(QUALITIES, trunk)
         self.encoder = nn.Sequential(
             *blocks(config.encoder_blocks, trunk),
-            nn.Conv2d(trunk, latent, 3, stride=2, padding=1),
+            SignalConv(trunk, latent, 3, stride=2, padding=1),
         )
         self.prior = IntraPrior(config)
         self.decoder = nn.Sequential(Up(latent, trunk), *blocks(config.decoder_blocks, trunk))

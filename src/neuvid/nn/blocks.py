@@ -3,6 +3,9 @@
 Feature maps are [B, C, H, W] in channels-last memory, in which a 1x1 convolution is one
 matrix product. The paper's WSiLU(x) = x sigmoid(4x) equals silu(4x) / 4; both factors are
 powers of two and live in the neighbouring weights, so that the blocks use the plain SiLU.
+
+Under autocast only the residual branches of blocks compute in fewer bits: they add a little to
+a signal that passes them, and all else that the signal passes stays in float32.
 """
 
 from __future__ import annotations
@@ -37,6 +40,24 @@ class Pointwise(nn.Conv2d):
         return rows.permute(0, 3, 1, 2)
 
 
+class SignalPointwise(Pointwise):
+    """A 1x1 convolution in float32, even under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, H, W]."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+class SignalConv(nn.Conv2d):
+    """A convolution in float32, even under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, H / stride, W / stride]."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class DepthConvBlock(nn.Module):
     """A depth-wise convolution and a feed-forward network, each with a residual connection.
 
@@ -55,7 +76,7 @@ class DepthConvBlock(nn.Module):
         super().__init__()
         channels = out_channels
         needs_adaptor = force_adaptor or in_channels != out_channels
-        self.adaptor = Pointwise(in_channels, channels) if needs_adaptor else None
+        self.adaptor = SignalPointwise(in_channels, channels) if needs_adaptor else None
         self.expand = Pointwise(channels, channels)
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.project = Pointwise(channels, channels)
@@ -78,7 +99,7 @@ class Down(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.down = nn.Conv2d(in_channels, out_channels, 2, stride=2)
+        self.down = SignalConv(in_channels, out_channels, 2, stride=2)
         self.block = DepthConvBlock(out_channels, out_channels, shortcut=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,9 +115,9 @@ class Shuffle(nn.Module):
         super().__init__()
         wide = 4 * out_channels
         if kernel == 1:
-            self.spread: nn.Conv2d = Pointwise(in_channels, wide)
+            self.spread: nn.Conv2d = SignalPointwise(in_channels, wide)
         else:
-            self.spread = nn.Conv2d(in_channels, wide, kernel, padding=kernel // 2)
+            self.spread = SignalConv(in_channels, wide, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, 2H, 2W]."""
