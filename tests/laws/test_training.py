@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +125,14 @@ tests.run(recipe, tests.Path({str(training_set)!r}), tests.Path({str(tmp_path / 
 def test_sigterm_saves_and_ends_the_run(training_set: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, stages=(replace(IMAGE, steps=10**6),))
     before = signal.getsignal(signal.SIGTERM)
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    log = tmp_path / "log.jsonl"
+
+    def stop_when_it_runs() -> None:
+        while not (log.exists() and log.stat().st_size):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_when_it_runs, daemon=True).start()
     run(recipe, training_set, tmp_path)
     checkpoint = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
     assert 0 < checkpoint["step"] < 10**6

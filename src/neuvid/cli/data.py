@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from neuvid.training.preparation import prepare as prepare_training_set
+from neuvid.errors import NeuvidError
 
 app = typer.Typer(no_args_is_help=True, help="Make training sets.")
 
@@ -28,6 +28,10 @@ def prepare(
     ] = 288,
 ) -> None:
     """Make a training set of all videos, photographs and Vimeo-90k sequences in folders."""
+    try:
+        from neuvid.training.preparation import prepare as prepare_training_set
+    except ModuleNotFoundError as error:
+        raise NeuvidError(f"{error.name} is missing: pip install neuvid[train]") from error
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("Reading")

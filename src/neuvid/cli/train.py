@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from neuvid.errors import NeuvidError
 from neuvid.training.recipes import RECIPES, find_recipe
-from neuvid.training.trainer import Trainer, TrainingOptions
 
 
 def train(
@@ -25,6 +25,10 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 1,
 ) -> None:
     """Train a model by a recipe; an interrupted run goes on when the same command is given."""
+    try:
+        from neuvid.training.trainer import Trainer, TrainingOptions
+    except ModuleNotFoundError as error:
+        raise NeuvidError(f"{error.name} is missing: pip install neuvid[train]") from error
     options = TrainingOptions(
         steps=steps,
         minutes=minutes,

@@ -89,6 +89,7 @@ class Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         self.optimiser: torch.optim.Optimizer | None = None
+        self.logs: RunLogs | None = None
         self.started = self.saved = time.monotonic()
 
     def train(self) -> None:
@@ -97,15 +98,26 @@ class Trainer:
         Returns after SIGTERM or SIGINT, too, when all is saved. Raises NeuvidError when
         training diverged.
         """
-        with closing(self.run.logs(self.step)) as logs, _stop_signals() as is_stopped:
-            self.console.print(self._describe_start(), highlight=False)
+        with self._open_logs(), _stop_signals() as is_stopped:
             while not self._is_over(is_stopped):
                 number, _ = self.recipe.place(self.step)
-                self._train_stage(number, logs, is_stopped)
+                self._train_stage(number, is_stopped)
                 self._save()
             if not is_stopped():
-                self._validate(logs)
+                self._validate()
                 self._save()
+
+    @contextmanager
+    def _open_logs(self) -> Iterator[None]:
+        """Let the first process log."""
+        device = f"{self.fabric.world_size} x {self.fabric.device.type}"
+        where = f"step {self.step} of {self.recipe.steps}"
+        self._print(f"{self.recipe.name}: {where}, {device}, {torch.get_num_threads()} threads")
+        if not self.fabric.is_global_zero:
+            yield
+            return
+        with closing(self.run.logs(self.step)) as self.logs:
+            yield
 
     def _samplers(self, data: TrainingSet) -> list[Sampler]:
         """Return what draws the batches of this process in each stage."""
@@ -149,7 +161,7 @@ class Trainer:
             expected = "exported weights with a trained still-picture model"
             raise InvalidSetting("image", got=None, expected=expected)
 
-    def _train_stage(self, number: int, logs: RunLogs, is_stopped: Callable[[], bool]) -> None:
+    def _train_stage(self, number: int, is_stopped: Callable[[], bool]) -> None:
         """Train until the stage ends or the run is over."""
         stage = self.recipe.stages[number]
         self.optimiser = self._optimiser(stage)
@@ -164,9 +176,9 @@ class Trainer:
             if self.step % self.options.log_steps == 0:
                 numbers = progress.take(self.step) | {"skipped": self.skipped}
                 self._print(describe_training(self.step, stage.name, numbers))
-                logs.write(self.step, "train", numbers)
+                self._log("train", numbers)
             if self.step % self.options.validation_steps == 0:
-                self._validate(logs)
+                self._validate()
             if self._is_over(is_stopped):
                 break
             if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
@@ -262,13 +274,13 @@ class Trainer:
         if self.skipped_in_a_row == SKIPPED_MAX:
             raise NeuvidError(f"training diverged: {SKIPPED_MAX} steps in a row are not finite")
 
-    def _validate(self, logs: RunLogs) -> None:
+    def _validate(self) -> None:
         """Log the losses of the averaged weights and keep them when they are the best."""
         if self.fabric.is_global_zero:
             with torch.no_grad(), self.fabric.autocast():
                 numbers = self._validation_numbers()
             self._print(describe_validation(self.step, numbers))
-            logs.write(self.step, "validation", numbers)
+            self._log("validation", numbers)
             if numbers["loss"] < self.best_loss:
                 self.best_loss = numbers["loss"]
                 self.run.export(BEST_FILE, self.averaged.state_dict(), self._facts())
@@ -342,10 +354,9 @@ class Trainer:
         out_of_time = self.options.minutes is not None and minutes >= self.options.minutes
         return bool(self.fabric.broadcast(self.step >= last or out_of_time or is_stopped()))
 
-    def _describe_start(self) -> str:
-        device = f"{self.fabric.world_size} x {self.fabric.device.type}"
-        where = f"step {self.step} of {self.recipe.steps}"
-        return f"{self.recipe.name}: {where}, {device}, {torch.get_num_threads()} threads"
+    def _log(self, group: str, numbers: dict[str, float]) -> None:
+        if self.logs is not None:
+            self.logs.write(self.step, group, numbers)
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False)
