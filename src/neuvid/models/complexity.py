@@ -1,0 +1,75 @@
+"""How many parameters a model has, and how many multiplications a frame takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from neuvid.choice import FrameChoice, FrameKind
+from neuvid.entropy.coder import RateEstimator
+from neuvid.models.implicit import ImplicitConfig, ImplicitModel, ImplicitState
+from neuvid.models.presets import build_model
+
+SIDE = 64  # pixels along the side of the frame that is counted: one position of z
+
+
+@dataclass(frozen=True, slots=True)
+class Complexity:
+    """Parameters of the two networks, and multiply-accumulates of their convolutions.
+
+    `intra` and `inter` hold, by the name of each module, the kMAC per pixel of encoding and
+    rendering a frame; the inter frame is an ordinary one, whose reference is a feature.
+    """
+
+    image_parameters: int
+    video_parameters: int
+    intra: dict[str, float]
+    inter: dict[str, float]
+
+
+def measure_complexity(config: ImplicitConfig) -> Complexity:
+    """Return the complexity of the models of a config."""
+    with torch.device("meta"):
+        model = build_model(config)
+    image = _parameters(model.intra)
+    video = _parameters(model) - image
+    model.to_empty(device="cpu")
+    state = model.initial_state(SIDE, SIDE)
+    state, intra = _count(model, state, FrameKind.INTRA)
+    state, _ = _count(model, state, FrameKind.INTER)  # the reference is a picture
+    _, inter = _count(model, state, FrameKind.INTER)
+    return Complexity(image, video, intra, inter)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _counter(counts: Counter[str], name: str) -> Callable[[nn.Conv2d, object, Tensor], None]:
+    def add(module: nn.Conv2d, _: object, output: Tensor) -> None:
+        counts[name] += output.numel() * module.weight[0].numel()
+
+    return add
+
+
+@torch.inference_mode()
+def _count(
+    model: ImplicitModel, state: ImplicitState, kind: FrameKind
+) -> tuple[ImplicitState, dict[str, float]]:
+    """Code and render a frame; return the state after it and the kMAC per pixel by module."""
+    counts: Counter[str] = Counter()
+    hooks = [
+        module.register_forward_hook(_counter(counts, name))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    frame = torch.zeros(1, 3, SIDE, SIDE)
+    after = model.code_frame(frame, state, FrameChoice(kind), RateEstimator(noise=False))
+    model.render(after)
+    for hook in hooks:
+        hook.remove()
+    return after, {name: count / SIDE**2 / 1000 for name, count in counts.items()}
