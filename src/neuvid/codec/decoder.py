@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
@@ -13,13 +12,14 @@ import torch
 from neuvid.bitstream.packet import Packet, StreamHeader
 from neuvid.choice import FrameKind
 from neuvid.entropy.coder import SymbolReader
-from neuvid.errors import CorruptStream, Desynchronised, ModelMismatch
+from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
 from neuvid.models.checkpoint import LoadedModel
-from neuvid.models.implicit import ImplicitState
+from neuvid.models.implicit import LEVEL_OFFSETS, ImplicitState
 from neuvid.video.colour import tensor_to_frame
 from neuvid.video.frame import ClipInfo, ColourTags, Frame, FrameSize, PixelFormat
 
 FRAMES_IN_WORK = 1  # frames being rendered while the next one is decoded
+MAX_PIXELS = 8192 * 4320  # of a frame; a stream's header alone must not claim more memory
 
 
 def header_of(model: LoadedModel, clip: ClipInfo) -> StreamHeader:
@@ -35,6 +35,7 @@ def header_of(model: LoadedModel, clip: ClipInfo) -> StreamHeader:
         time_base=clip.time_base,
         first_pts=clip.start,
         sample_aspect_ratio=clip.sample_aspect,
+        rotation=clip.rotation,
         colour_matrix=clip.colour.matrix,
         colour_range=clip.colour.range,
         colour_primaries=clip.colour.primaries,
@@ -57,7 +58,8 @@ def clip_of(header: StreamHeader) -> ClipInfo:
             header.colour_primaries,
             header.colour_transfer,
         ),
-        sample_aspect=Fraction(header.sample_aspect_ratio),
+        sample_aspect=header.sample_aspect_ratio,
+        rotation=header.rotation,
         frame_count=header.total_frames or None,
     )
 
@@ -66,11 +68,16 @@ class Decoder:
     """Decodes packets in order. Pictures are rendered on a thread of their own.
 
     A context manager. Raises ModelMismatch when the header names another checkpoint or
-    arithmetic than the model's.
+    arithmetic than the model's, and InvalidSetting when frames have more than `max_pixels`.
     """
 
-    def __init__(self, model: LoadedModel, header: StreamHeader) -> None:
+    def __init__(
+        self, model: LoadedModel, header: StreamHeader, *, max_pixels: int = MAX_PIXELS
+    ) -> None:
         _check_model(model, header)
+        if header.width * header.height > max_pixels:
+            size = f"{header.width}x{header.height}"
+            raise InvalidSetting("frame size", got=size, expected=f"at most {max_pixels} pixels")
         self.model = model
         self.clip = clip_of(header)
         padded = self.clip.size.padded(16)
@@ -101,22 +108,27 @@ class Decoder:
         """
         if packet.choice.kind is not FrameKind.INTRA and not self._started:
             raise Desynchronised("decoding must begin at an intra frame")
-        reader = SymbolReader(self.model.tables, packet.payload, parallel=packet.parallel)
         try:
-            state = self.model.network.code_frame(None, self.state, packet.choice, reader)
-            reader.finish()
+            self.state = self._advance(packet)
         except (CorruptStream, Desynchronised) as error:
             self._started = False
             reason = f"frame {packet.number} does not decode: {error}"
             raise type(error)(reason) from error
         self._started = True
-        self.state = state
-        self._pending.append(self._worker.submit(self._render, state, packet.pts))
+        self._pending.append(self._worker.submit(self._render, self.state, packet.pts))
         return self._ready(FRAMES_IN_WORK)
 
     def flush(self) -> list[Frame]:
         """Return the frames that are still in work."""
         return self._ready(0)
+
+    def _advance(self, packet: Packet) -> ImplicitState:
+        if packet.choice.level >= len(LEVEL_OFFSETS):
+            raise CorruptStream(f"no frame has level {packet.choice.level}")
+        reader = SymbolReader(self.model.tables, packet.payload, parallel=packet.parallel)
+        state = self.model.network.code_frame(None, self.state, packet.choice, reader)
+        reader.finish()
+        return state
 
     def _ready(self, in_work: int) -> list[Frame]:
         frames = []
