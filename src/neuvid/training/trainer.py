@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import copy
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -25,6 +21,7 @@ from neuvid.models.presets import build_model
 from neuvid.training.chains import Chain
 from neuvid.training.data import BatchShape, Sampler, TrainingSet, prefetch
 from neuvid.training.initialisation import initialise
+from neuvid.training.processes import launch, stop_signals
 from neuvid.training.progress import Progress, describe_training, describe_validation
 from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs, load_weights
 from neuvid.training.stages import Recipe, Stage
@@ -69,14 +66,16 @@ class Trainer:
         self.options = options
         if options.threads:
             torch.set_num_threads(options.threads)
-        self.fabric = _launch(recipe)
+        self.fabric = launch()
         self.samplers = self._samplers(TrainingSet(data, "train", seed=options.seed))
         self.validation_frames = self._validation_frames(data)
         torch.manual_seed(options.seed)
         self.model = build_model(recipe.config)
         weight_bytes = sum(p.numel() * p.element_size() for p in self.model.parameters())
         self.run = RunFolder.create(out, weight_bytes)
-        self.console = Console(soft_wrap=True, quiet=not self.fabric.is_global_zero)
+        self.console = Console(
+            soft_wrap=True, highlight=False, markup=False, quiet=not self.fabric.is_global_zero
+        )
         self.step = self.skipped = self.skipped_in_a_row = 0
         self.best_loss = float("inf")
         self.seconds_before = 0.0  # of earlier runs
@@ -98,7 +97,7 @@ class Trainer:
         Returns after SIGTERM or SIGINT, too, when all is saved. Raises NeuvidError when
         training diverged.
         """
-        with self._open_logs(), _stop_signals() as is_stopped:
+        with self._open_logs(), stop_signals() as is_stopped:
             while not self._is_over(is_stopped):
                 number, _ = self.recipe.place(self.step)
                 self._train_stage(number, is_stopped)
@@ -112,7 +111,8 @@ class Trainer:
         """Let the first process log."""
         device = f"{self.fabric.world_size} x {self.fabric.device.type}"
         where = f"step {self.step} of {self.recipe.steps}"
-        self._print(f"{self.recipe.name}: {where}, {device}, {torch.get_num_threads()} threads")
+        threads = torch.get_num_threads()
+        self.console.print(f"{self.recipe.name}: {where}, {device}, {threads} threads")
         if not self.fabric.is_global_zero:
             yield
             return
@@ -175,7 +175,7 @@ class Trainer:
             self.step += 1
             if self.step % self.options.log_steps == 0:
                 numbers = progress.take(self.step) | {"skipped": self.skipped}
-                self._print(describe_training(self.step, stage.name, numbers))
+                self.console.print(describe_training(self.step, stage.name, numbers))
                 self._log("train", numbers)
             if self.step % self.options.validation_steps == 0:
                 self._validate()
@@ -265,7 +265,7 @@ class Trainer:
             )
             if parameter.requires_grad
         ]
-        averages, parameters = ([pair[side] for pair in pairs] for side in (0, 1))
+        averages, parameters = zip(*pairs, strict=True)
         torch._foreach_lerp_(averages, parameters, 1 - decay)
 
     def _count_skipped(self) -> None:
@@ -279,7 +279,7 @@ class Trainer:
         if self.fabric.is_global_zero:
             with torch.no_grad(), self.fabric.autocast():
                 numbers = self._validation_numbers()
-            self._print(describe_validation(self.step, numbers))
+            self.console.print(describe_validation(self.step, numbers))
             self._log("validation", numbers)
             if numbers["loss"] < self.best_loss:
                 self.best_loss = numbers["loss"]
@@ -336,7 +336,7 @@ class Trainer:
     def _resume(self, content: dict[str, Any]) -> None:
         own = {**self.recipe.identity(content["step"]), "seed": self.options.seed}
         for field, value in own.items():
-            if content[field] != value:
+            if value != content[field]:
                 expected = f"{content[field]!r}, as in the checkpoint in {self.run.path}"
                 raise InvalidSetting(field, got=value, expected=expected)
         self.model.load_state_dict(content["model"])
@@ -358,24 +358,6 @@ class Trainer:
         if self.logs is not None:
             self.logs.write(self.step, group, numbers)
 
-    def _print(self, line: str) -> None:
-        self.console.print(line, highlight=False)
-
-
-def _launch(recipe: Recipe) -> Fabric:
-    """Return the processes: one, or those that torchrun started."""
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
-    has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    fabric = Fabric(
-        accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=local,
-        num_nodes=nodes,
-        precision="bf16-mixed" if has_bfloat16 else "32-true",
-    )
-    fabric.launch()
-    return fabric
-
 
 def _load(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     try:
@@ -383,20 +365,3 @@ def _load(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     except RuntimeError as error:
         expected = "weights of the recipe's model"
         raise InvalidSetting("weights", got=str(path), expected=expected) from error
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM and SIGINT into what a function returns; a second SIGINT interrupts."""
-    received: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
