@@ -77,7 +77,7 @@ class Encoder:
         writer = SymbolWriter(self.model.tables)
         self.state = self.model.network.code_frame(tensor, self.state, choice, writer)
         payload = self._worker.submit(writer.finish)
-        pending = _Pending(choice, self._number, frame.pts, writer.parallel, payload)
+        pending = _Pending(choice, self._number, frame.pts, writer.streams > 0, payload)
         self._pending.append(pending)
         if choice.kind is FrameKind.INTRA:
             self._last_intra = self._number

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuvid import _native
-from neuvid.entropy.distributions import Distribution
+from neuvid.entropy.distributions import SKIP, Distribution
 from neuvid.entropy.tables import EntropyTables
 
-PARALLEL_SYMBOLS = 1 << 17  # coded positions from which several streams pay
-STREAMS = 4
+# Symbols of a frame from which one stream of several lanes pays, and four streams.
+LANES_PAY, STREAMS_PAY = 1 << 14, 1 << 17
 
 
 class LatentCoder(Protocol):
@@ -72,7 +72,7 @@ class SymbolWriter:
     def __init__(self, tables: CoderTables) -> None:
         self.tables = tables
         self.encoder = _native.SymbolEncoder(tables.native)
-        self.positions = 0
+        self.coded = 0  # symbols that cost something
 
     def code(self, values: Tensor | None, law: Distribution) -> Tensor:
         """Return the rounded values and remember them."""
@@ -80,18 +80,19 @@ class SymbolWriter:
             raise TypeError("a symbol writer cannot read")
         rounded = law.round(values)
         symbols = rounded.flatten().cpu().numpy().astype(np.int16)
-        self.encoder.append(symbols, self.tables.indexes(law))
-        self.positions += symbols.size
+        indexes = self.tables.indexes(law)
+        self.encoder.append(symbols, indexes)
+        self.coded += int(np.count_nonzero(indexes != SKIP))
         return rounded
 
     @property
-    def parallel(self) -> bool:
-        """Whether the frame is large enough for several streams."""
-        return self.positions >= PARALLEL_SYMBOLS
+    def streams(self) -> int:
+        """Streams of the payload; 0 stands for the compact form."""
+        return 4 if self.coded >= STREAMS_PAY else int(self.coded >= LANES_PAY)
 
     def finish(self) -> bytes:
         """Return the payload; may run on another thread than `code`."""
-        return self.encoder.finish(STREAMS if self.parallel else 0)
+        return self.encoder.finish(self.streams)
 
 
 class SymbolReader:
