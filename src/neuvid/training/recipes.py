@@ -127,17 +127,29 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
 
 _SMALL_PAIRS = Stage(
     name="pairs",
-    steps=12_000,
-    learning_rate=1e-3,
+    steps=2500,
+    learning_rate=5e-4,
     clip_frames=2,
     crop=128,
     batch=8,
     train=INTER,
-    photo_share=0.5,
+    photo_share=0.4,
     warm_up_steps=200,
-    final_fraction=0.3,
+    final_fraction=0.5,
 )
 _SMALL_CHAIN = replace(_SMALL_PAIRS, photo_share=0.3, batch=4, warm_up_steps=50)
+
+
+def _small_chain(frames: int, steps: int, learning_rate: float, *, detach_every: int = 0) -> Stage:
+    return replace(
+        _SMALL_CHAIN,
+        name=f"{frames} frames",
+        clip_frames=frames,
+        steps=steps,
+        learning_rate=learning_rate,
+        detach_every=detach_every,
+    )
+
 
 RT_SMALL_VIDEO_RECIPE = Recipe(
     name="rt-small-video",
@@ -148,26 +160,10 @@ RT_SMALL_VIDEO_RECIPE = Recipe(
     validation_crop=192,
     stages=(
         _SMALL_PAIRS,
-        replace(_SMALL_CHAIN, name="3 frames", clip_frames=3, steps=5000, learning_rate=5e-4),
-        replace(_SMALL_CHAIN, name="5 frames", clip_frames=5, steps=4000, learning_rate=4e-4),
-        replace(_SMALL_CHAIN, name="8 frames", clip_frames=8, steps=1500, learning_rate=3e-4),
-        replace(
-            _SMALL_CHAIN,
-            name="16 frames",
-            clip_frames=16,
-            steps=600,
-            learning_rate=2e-4,
-            detach_every=5,
-        ),
-        replace(
-            _SMALL_CHAIN,
-            name="32 frames",
-            clip_frames=32,
-            steps=300,
-            learning_rate=1e-4,
-            detach_every=5,
-            final_fraction=0.02,
-        ),
+        _small_chain(3, 1500, 4e-4),
+        _small_chain(5, 1000, 3e-4),
+        _small_chain(8, 400, 2e-4),
+        replace(_small_chain(16, 150, 1e-4, detach_every=5), final_fraction=0.02),
     ),
 )
 
