@@ -197,6 +197,11 @@ class PacketReader:
         while stored := self._next():
             yield stored
 
+    @property
+    def position(self) -> int:
+        """How many bytes of the stream lie before the next one to be read."""
+        return self._source.start + self._source.taken
+
     def resume(self) -> bool:
         """Go on at the next intact intra frame; return False when there is none.
 
