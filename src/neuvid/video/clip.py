@@ -1,0 +1,191 @@
+"""Clips as files, folders and pipes: `open_clip` to read, `create_clip` to write."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isfinite, prod
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import av
+
+from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, plane_shapes
+from neuvid.video.reader import ClipReader
+from neuvid.video.sinks import (
+    CONTAINERS,
+    ContainerSink,
+    GivenFile,
+    OutputFolder,
+    PictureSink,
+    PlanesSink,
+    Sink,
+    StagedFile,
+)
+from neuvid.video.sources import PictureFiles, PictureSource, StreamSource, open_failure
+from neuvid.video.writer import ClipWriter, writing
+
+__all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
+
+STANDARD = "-"  # standard input or output
+PLANES = (".y4m", ".yuv")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+PICTURE_RATE = Fraction(25)  # frames per second of a folder of pictures
+
+ClipPath: TypeAlias = str | Path | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class RawFormat:
+    """What a file of bare planes does not tell."""
+
+    size: FrameSize
+    frame_rate: Fraction
+    pixel_format: PixelFormat = PixelFormat.YUV420
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame."""
+        return sum(prod(shape) for shape in plane_shapes(self.size, self.pixel_format))
+
+
+def open_clip(
+    source: ClipPath,
+    *,
+    raw: RawFormat | None = None,
+    start: float | Fraction = 0,
+    frames: int | None = None,
+    picture_rate: Fraction = PICTURE_RATE,
+    passthrough: bool = False,
+) -> ClipReader:
+    """Open a clip to read its frames, 8-bit 4:2:0 or RGB; all else is converted to one of them.
+
+    `source` is the path of a video, of a picture or of a folder of png and jpg pictures (in the
+    order of their names, `picture_rate` frames per second), a binary file, or "-" for standard
+    input; pipes may hold y4m and what else needs no seeking. `raw` says that it holds bare
+    planes. The first frame is the one at `start` seconds into the clip or the next one; at most
+    `frames` frames are read. `passthrough` also gathers sound and subtitles, cut to the frames:
+    take them with `ClipReader.passthrough_chunks`, or they stay in memory.
+
+    Raises InvalidSetting for a start or a count out of range, and UnreadableInput.
+    """
+    if not (isfinite(start) and start >= 0):
+        raise InvalidSetting("start", got=start, expected="0 or more seconds")
+    if frames is not None and frames < 1:
+        raise InvalidSetting("frames", got=frames, expected="1 or more")
+    if picture_rate <= 0:
+        raise InvalidSetting("picture rate", got=str(picture_rate), expected="above 0")
+    pictures = _picture_files(source, picture_rate)
+    opened = pictures or _open_stream(source, raw, passthrough)
+    try:
+        return ClipReader(opened, Fraction(start), frames)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def create_clip(target: ClipPath, info: ClipInfo) -> ClipWriter:
+    """Create a clip to write frames as `info` describes them.
+
+    `target` is a path that ends in .mp4, .mov or .mkv (H.264 that looks the same, with sound and
+    subtitles, see ContainerSink), in .y4m or in .yuv (bare planes, one frame after the other), a
+    folder (a png per frame), or "-" or a buffered binary file for y4m. A file that exists is
+    replaced once the new one is whole.
+
+    Raises InvalidSetting for a target that cannot hold such frames, and UnwritableOutput.
+    """
+    name = _name(target)
+    with writing(name):
+        sink = _make_sink(target, info)
+    return ClipWriter(name, sink, info)
+
+
+def _name(place: ClipPath) -> str:
+    if isinstance(place, str | Path):
+        return "the pipe" if place == STANDARD else str(place)
+    return str(getattr(place, "name", "the file"))
+
+
+def _picture_files(source: ClipPath, rate: Fraction) -> PictureFiles | None:
+    if not isinstance(source, str | Path) or source == STANDARD:
+        return None
+    path = Path(source)
+    if path.is_dir():
+        files = (file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+        paths = sorted(files, key=lambda file: file.name)
+        if not paths:
+            raise UnreadableInput(source, "the folder holds no png or jpg pictures")
+        return PictureFiles(str(source), paths, rate)
+    if path.suffix.lower() in PICTURE_SUFFIXES and path.exists():
+        return PictureFiles(str(source), [path], rate)
+    return None
+
+
+def _open_stream(source: ClipPath, raw: RawFormat | None, passthrough: bool) -> PictureSource:
+    name, options, container_format = _name(source), {}, None
+    if raw:
+        container_format = "rawvideo"
+        options = {
+            "video_size": str(raw.size),
+            "pixel_format": raw.pixel_format.value,
+            "framerate": str(raw.frame_rate),
+        }
+    file, seekable, head = _input_file(source, raw)
+    try:
+        container = av.open(
+            file, "r", format=container_format, options=options, metadata_errors="replace"
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise open_failure(name, error, head) from error
+    try:
+        return StreamSource(name, container, seekable=seekable, with_passthrough=passthrough)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _input_file(source: ClipPath, raw: RawFormat | None) -> tuple[str | BinaryIO, bool, bytes]:
+    """What to give to FFmpeg, whether it can seek, and its first bytes if known."""
+    if source == STANDARD:
+        return sys.stdin.buffer, False, b""
+    if not isinstance(source, str | Path):
+        return source, source.seekable(), b""
+    path = Path(source)
+    if not path.is_file():  # a named pipe, or nothing
+        if not path.exists():
+            raise UnreadableInput(source, "there is no such file")
+        return f"file:{path}", False, b""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise UnreadableInput(source, error.strerror or "it cannot be opened") from error
+    if not head:
+        raise UnreadableInput(source, "the file is empty")
+    if raw and path.stat().st_size % raw.frame_bytes:
+        frame = f"{raw.size} {raw.pixel_format.value} frames of {raw.frame_bytes} bytes"
+        raise UnreadableInput(source, f"{path.stat().st_size} bytes are no whole number of {frame}")
+    return f"file:{path}", True, head
+
+
+def _make_sink(target: ClipPath, info: ClipInfo) -> Sink:
+    if target == STANDARD:
+        return PlanesSink(GivenFile(sys.stdout.buffer), info, y4m=True)
+    if not isinstance(target, str | Path):
+        return PlanesSink(GivenFile(target), info, y4m=True)
+    path, suffix = Path(target), Path(target).suffix.lower()
+    if path.is_dir() or str(target).endswith("/") or not suffix:
+        return PictureSink(OutputFolder(path), info)
+    if suffix not in (*CONTAINERS, *PLANES):
+        known = ", ".join((*CONTAINERS, *PLANES))
+        raise InvalidSetting("target", got=str(target), expected=f"{known}, a folder or -")
+    file = StagedFile(path)
+    try:
+        if suffix in PLANES:
+            return PlanesSink(file, info, y4m=suffix == ".y4m")
+        return ContainerSink(file, CONTAINERS[suffix], info)
+    except BaseException:
+        file.discard()
+        raise

@@ -1,0 +1,384 @@
+"""Sound and subtitles beside the video: packets of the input, copied untouched as a byte stream.
+
+No container of FFmpeg streams every codec without loss: NUT holds neither SubRip nor mov_text
+and drops subtitle durations, Matroska rounds times to milliseconds. So a codec's parameters
+travel in a tiny file of a container that keeps them, and packets in records of their own, bit
+for bit. The stream is a row of blocks (kind, length, body): one of streams, then packets.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+from neuvid.errors import CorruptStream
+
+STREAMS, PACKETS = 1, 2  # kinds of blocks
+PARAMETER_FORMATS = ("matroska", "nut", "mov")  # each holds what the others do not
+BLOCK_BYTES = 1 << 19  # a block of packets ends once it is longer
+BLOCK_LIMIT = 1 << 28  # bytes; more is damage
+TIME_LIMIT = 1 << 62  # ticks
+INT32_MAX = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SoundStream:
+    """A sound or subtitle stream: `template` has the codec's parameters and nothing else."""
+
+    file: InputContainer  # of the template
+    time_base: Fraction
+    disposition: int  # FFmpeg's flags: default, forced, ...
+    language: str  # empty where unknown
+    title: str
+
+    @property
+    def template(self) -> Stream:
+        """The stream whose parameters a muxer can copy."""
+        return self.file.streams[0]
+
+
+@dataclass(slots=True)
+class SoundPacket:
+    """One packet: `pts` and `duration` count ticks of its stream's time base."""
+
+    stream: int
+    pts: int
+    duration: int
+    key: bool
+    data: bytes
+
+
+class PassthroughPacker:
+    """Gathers packets of a clip's sound and subtitle streams and turns them into bytes.
+
+    `notes` tells which streams are left out. What ends before `begin` seconds is dropped; times
+    are counted from `origin` seconds.
+    """
+
+    def __init__(self, streams: Iterable[Stream]) -> None:
+        self.notes: list[str] = []
+        self.begin: Fraction | None = None
+        self.origin = Fraction(0)
+        self._numbers: dict[int, int] = {}  # index of the stream in the file -> number here
+        self._subtitles: set[int] = set()
+        self._time_bases: list[Fraction] = []
+        self._pending: list[SoundPacket] = []
+        self._ready = self._pack_streams(streams)
+
+    @property
+    def streams(self) -> int:
+        """How many streams are carried."""
+        return len(self._time_bases)
+
+    def add(self, packet: Packet[Stream]) -> Fraction | None:
+        """Keep the packet if its stream is carried, and return its time in seconds."""
+        number = self._numbers.get(packet.stream_index)
+        pts = packet.dts if packet.pts is None else packet.pts
+        if number is None or pts is None or not packet.size:
+            return None
+        kept = SoundPacket(number, pts, packet.duration or 0, packet.is_keyframe, bytes(packet))
+        if not self._is_over(kept):
+            self._pending.append(kept)
+        return pts * packet.time_base
+
+    def forget(self) -> None:
+        """Drop the packets gathered so far: they are read again after seeking."""
+        self._pending = []
+
+    def take(self, until: Fraction | None) -> list[bytes]:
+        """Return all that starts before `until` seconds (None: everything) as blocks."""
+        chosen: list[SoundPacket] = []
+        later: list[SoundPacket] = []
+        for packet in self._pending:
+            seconds = packet.pts * self._time_bases[packet.stream]
+            early = until is None or seconds < until
+            (chosen if early else later).append(packet)
+        self._pending = later
+        blocks, self._ready = self._ready, []
+        return blocks + self._pack([packet for packet in chosen if not self._is_over(packet)])
+
+    def _is_over(self, packet: SoundPacket) -> bool:
+        end = (packet.pts + packet.duration) * self._time_bases[packet.stream]
+        return self.begin is not None and end <= self.begin
+
+    def _pack_streams(self, streams: Iterable[Stream]) -> list[bytes]:
+        body = bytearray()
+        for stream in streams:
+            parameters = stream_parameters(stream)
+            if parameters is None or stream.time_base is None:
+                codec = stream.codec_context.name if stream.codec_context else "unknown"
+                self.notes.append(f"{stream.type} stream {stream.index} ({codec}) is left out")
+                continue
+            self._numbers[stream.index] = self.streams
+            if stream.type == "subtitle":
+                self._subtitles.add(self.streams)
+            self._time_bases.append(stream.time_base)
+            for number in (*stream.time_base.as_integer_ratio(), int(stream.disposition)):
+                body += _varint(number)
+            title = stream.metadata.get("title") or stream.metadata.get("name", "")  # as in mp4
+            for text in (stream.metadata.get("language", ""), title):
+                body += _blob(text.encode())
+            body += _varint(PARAMETER_FORMATS.index(parameters[0])) + _blob(parameters[1])
+        return [_block(STREAMS, bytes(body))] if self.streams else []
+
+    def _pack(self, packets: Sequence[SoundPacket]) -> list[bytes]:
+        blocks, body, clock = [], bytearray(), _Clock()
+        for packet in packets:
+            cut = self._cut(packet)
+            body += _varint(2 * cut.stream + cut.key)
+            for difference in clock.advance(cut):
+                body += _varint(_zigzag(difference))
+            body += _blob(cut.data)
+            if len(body) >= BLOCK_BYTES or packet is packets[-1]:
+                blocks.append(_block(PACKETS, bytes(body)))
+                body, clock = bytearray(), _Clock()
+        return blocks
+
+    def _cut(self, packet: SoundPacket) -> SoundPacket:
+        """Count time from the origin; a subtitle on show already starts there, at 0."""
+        pts = packet.pts - round(self.origin / self._time_bases[packet.stream])
+        duration = packet.duration
+        if packet.stream in self._subtitles and self.begin is not None and pts < 0:
+            pts, duration = 0, duration + pts
+        return SoundPacket(packet.stream, pts, duration, packet.key, packet.data)
+
+
+class PassthroughUnpacker:
+    """Turns the bytes of a PassthroughPacker, given in pieces of any length, into packets.
+
+    Raises CorruptStream where no PassthroughPacker wrote the bytes.
+    """
+
+    def __init__(self) -> None:
+        self.streams: list[SoundStream] = []
+        self._bytes = b""
+
+    def feed(self, data: bytes) -> list[SoundPacket]:
+        """Take the next bytes; return the packets that are complete now."""
+        self._bytes += data
+        packets: list[SoundPacket] = []
+        while body := self._next_block():
+            kind, fields = body
+            if kind == STREAMS and not self.streams:
+                self._unpack_streams(fields)
+            elif kind == PACKETS:
+                packets += self._unpack(fields)
+            else:
+                raise CorruptStream(f"unexpected block {kind} in the sound and subtitles")
+        return packets
+
+    def close(self) -> None:
+        """Let the templates go."""
+        for stream in self.streams:
+            stream.file.close()
+
+    def _next_block(self) -> tuple[int, _Fields] | None:
+        fields = _Fields(self._bytes)
+        try:
+            kind, length = fields.byte(), fields.varint()
+        except CorruptStream:
+            if fields.left:
+                raise
+            return None  # too short as yet
+        if length > BLOCK_LIMIT:
+            raise CorruptStream(f"a block of sound and subtitles is {length} bytes long")
+        if fields.left < length:
+            return None
+        body = fields.take(length)
+        self._bytes = fields.rest()
+        return kind, _Fields(body)
+
+    def _unpack_streams(self, fields: _Fields) -> None:
+        while fields.left:
+            numerator, denominator, disposition = (fields.varint() for _ in range(3))
+            language, title = (fields.blob().decode(errors="replace") for _ in range(2))
+            container = fields.varint()
+            if not (0 < numerator <= INT32_MAX and 0 < denominator <= INT32_MAX):
+                raise CorruptStream("a sound or subtitle stream has no sound time base")
+            if container >= len(PARAMETER_FORMATS) or disposition > INT32_MAX:
+                raise CorruptStream("a sound or subtitle stream is of an unknown kind")
+            file = _open_parameters(PARAMETER_FORMATS[container], fields.blob())
+            time_base = Fraction(numerator, denominator)
+            self.streams.append(SoundStream(file, time_base, disposition, language, title))
+
+    def _unpack(self, fields: _Fields) -> Iterator[SoundPacket]:
+        clock = _Clock()
+        while fields.left:
+            stream, key = divmod(fields.varint(), 2)
+            if stream >= len(self.streams):
+                raise CorruptStream(f"there is no sound or subtitle stream {stream}")
+            packet = SoundPacket(stream, 0, 0, bool(key), b"")
+            clock.recover(packet, _unzigzag(fields.varint()), _unzigzag(fields.varint()))
+            packet.data = fields.blob()
+            if abs(packet.pts) > TIME_LIMIT or not 0 <= packet.duration <= TIME_LIMIT:
+                raise CorruptStream("a sound or subtitle packet has no sound time")
+            yield packet
+
+
+def stream_parameters(stream: Stream) -> tuple[str, bytes] | None:
+    """Return a container's name and a file of it with the stream's parameters, else None."""
+    if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
+        return None
+    whole: list[tuple[str, bytes]] = []
+    without_layout: list[tuple[str, bytes]] = []
+    for container in PARAMETER_FORMATS:
+        try:
+            data = _write_parameters(container, stream)
+            with _open_parameters(container, data) as file:
+                copy = file.streams[0]
+                if _parameters(copy) == _parameters(stream):
+                    same = _layout(copy) == _layout(stream)
+                    (whole if same else without_layout).append((container, data))
+        except (ValueError, av.FFmpegError, CorruptStream):
+            continue
+    return next(iter(whole + without_layout), None)
+
+
+def add_copied_stream(output: OutputContainer, sound: SoundStream) -> Stream:
+    """Add a stream for copied packets; raise ValueError or FFmpegError where it does not fit."""
+    stream = output.add_stream_from_template(sound.template)
+    stream.time_base = sound.time_base
+    stream.disposition = Disposition(sound.disposition)
+    tags = {"language": sound.language, "title": sound.title}
+    stream.metadata.update({tag: text for tag, text in tags.items() if text})
+    if isinstance(stream, AudioStream) and stream.layout.name == f"{stream.channels} channels":
+        stream.codec_context.layout = f"{stream.channels}c"  # the usual one; mp4 must know it
+    return stream
+
+
+def stream_fits(sound: SoundStream, container: str) -> bool:
+    """Say whether a container can hold a copy of the stream."""
+    output = av.open(io.BytesIO(), "w", format=container)
+    try:
+        add_copied_stream(output, sound)
+        output.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    finally:
+        with suppress(ValueError, av.FFmpegError):
+            output.close()
+    return True
+
+
+def _parameters(stream: Stream) -> tuple[str, bytes | None]:
+    return stream.codec_context.name, stream.codec_context.extradata
+
+
+def _layout(stream: Stream) -> str:
+    return stream.layout.name if isinstance(stream, AudioStream) else ""
+
+
+def _write_parameters(container: str, stream: Stream) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        copied = output.add_stream_from_template(stream)
+        packet = Packet(b"\0\0")  # a file without any packet cannot be opened again
+        packet.stream, packet.pts, packet.dts, packet.duration = copied, 0, 0, 1
+        packet.time_base = stream.time_base or Fraction(1)
+        output.mux(packet)
+    return file.getvalue()
+
+
+def _open_parameters(container: str, data: bytes) -> InputContainer:
+    try:
+        file = av.open(io.BytesIO(data), "r", format=container)
+    except (ValueError, av.FFmpegError) as error:
+        raise CorruptStream(f"the parameters of a sound stream cannot be read: {error}") from error
+    streams = file.streams
+    if len(streams) != 1 or streams[0].type not in ("audio", "subtitle"):
+        raise CorruptStream("the parameters of a sound stream are something else")
+    if streams[0].codec_context is None:
+        raise CorruptStream("the codec of a sound stream is unknown")
+    return file
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Foretells a packet's pts and duration from the packet before it in its stream."""
+
+    ends: dict[int, int] = field(default_factory=dict)
+    durations: dict[int, int] = field(default_factory=dict)
+
+    def advance(self, packet: SoundPacket) -> tuple[int, int]:
+        """Return how far pts and duration are from what was foretold."""
+        pts, duration = self.ends.get(packet.stream, 0), self.durations.get(packet.stream, 0)
+        self.ends[packet.stream] = packet.pts + packet.duration
+        self.durations[packet.stream] = packet.duration
+        return packet.pts - pts, packet.duration - duration
+
+    def recover(self, packet: SoundPacket, pts: int, duration: int) -> None:
+        """Set pts and duration from their differences, `advance` undone."""
+        packet.pts = self.ends.get(packet.stream, 0) + pts
+        packet.duration = self.durations.get(packet.stream, 0) + duration
+        self.advance(packet)
+
+
+class _Fields:
+    """Reads fields off bytes; raises CorruptStream at their end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._place = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._place
+
+    def take(self, count: int) -> bytes:
+        if count > self.left:
+            raise CorruptStream("a field of the sound and subtitles is cut off")
+        self._place += count
+        return self._data[self._place - count : self._place]
+
+    def rest(self) -> bytes:
+        return self._data[self._place :]
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self.byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise CorruptStream("a number in the sound and subtitles is too long")
+
+    def blob(self) -> bytes:
+        return self.take(self.varint())
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, lowest first; the top bit says that more follow."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _zigzag(value: int) -> int:
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def _unzigzag(value: int) -> int:
+    return value // 2 if value % 2 == 0 else -(value + 1) // 2
+
+
+def _blob(data: bytes) -> bytes:
+    return _varint(len(data)) + data
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    return bytes([kind]) + _blob(body)

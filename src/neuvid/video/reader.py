@@ -1,0 +1,142 @@
+"""The reading end of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain, islice
+from types import TracebackType
+from typing import Self
+
+from av.video.frame import VideoFrame
+
+from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.video.frame import MAX_SIDE, ClipInfo, Frame, FrameSize, PixelFormat
+from neuvid.video.planes import PictureConverter, colour_tags, conversion_note, is_rgb
+from neuvid.video.sources import PictureSource
+
+CHUNK_SECONDS = Fraction(1)  # of sound that are gathered before they are handed out
+
+
+class ClipReader:
+    """The frames of a clip in order of showing. A context manager; iterate it once.
+
+    `info` describes the clip, `notes` says in words what was converted or left out; it may grow
+    until the last frame. Times of a clip that is cut at its start, or that begins before 0, are
+    counted from its first frame.
+
+    Opening and iterating raise UnreadableInput.
+    """
+
+    def __init__(self, source: PictureSource, start: Fraction, frames: int | None) -> None:
+        self._source = source
+        self._limit = frames
+        pictures = source.pictures(start)
+        first = next(pictures, None)
+        if first is None:
+            reason = f"it has no frame at {float(start):g} s" if start else "it has no whole frame"
+            raise UnreadableInput(source.name, reason)
+        self._pictures = islice(chain([first], pictures), frames)
+        first_pts, picture = first
+        self._origin = first_pts if start or first_pts < 0 else 0
+        self.info = self._describe(picture, first_pts - self._origin, start)
+        self._converter = PictureConverter(self.info.pixel_format)
+        self._conversion_notes = self._changes(picture)
+        self._clock = first_pts * source.time_base  # end of the last frame, in seconds
+        self._next_chunk = self._clock
+        self._end: Fraction | None = None
+        self._finished = False
+        if source.passthrough:
+            source.passthrough.origin = self._origin * source.time_base
+            source.passthrough.begin = self._clock if start else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was converted, left out or is damaged, one sentence each."""
+        return self._conversion_notes + self._source.notes
+
+    def __enter__(self) -> Self:
+        """Return the reader."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the input."""
+        self._source.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames; raise UnreadableInput where the input turns out to be broken."""
+        count = 0
+        for pts, picture in self._pictures:
+            self._check_size(picture)
+            ticks = picture.duration or self.info.frame_ticks
+            self._clock = (pts + ticks) * self._source.time_base
+            count += 1
+            yield Frame(self._converter.planes(picture), pts - self._origin)
+        if count == self._limit:
+            self._end = self._clock
+            self._source.finish_passthrough(self._end)
+        self._finished = True
+
+    def passthrough_chunks(self) -> list[bytes]:
+        """Return the next bytes of sound and subtitles, up to the end of the last frame read.
+
+        Ask after each frame and once after the last; about every second there is something.
+        Before the first frame, there is the description of the streams. Empty where the clip
+        has no sound or was opened without `passthrough`.
+        """
+        packer = self._source.passthrough
+        if packer is None:
+            return []
+        if self._finished:
+            return packer.take(self._end)
+        if self._clock < self._next_chunk:
+            return []
+        self._next_chunk = self._clock + CHUNK_SECONDS
+        return packer.take(self._clock)
+
+    def _describe(self, first: VideoFrame, first_pts: int, start: Fraction) -> ClipInfo:
+        source = self._source
+        rgb = source.all_rgb or is_rgb(first)
+        pixel_format = PixelFormat.RGB if rgb else PixelFormat.YUV420
+        return ClipInfo(
+            size=self._size(first),
+            pixel_format=pixel_format,
+            frame_rate=source.frame_rate,
+            time_base=source.time_base,
+            start=first_pts,
+            colour=colour_tags(first, pixel_format),
+            sample_aspect=source.sample_aspect,
+            rotation=first.rotation,
+            frame_count=self._estimate(start),
+        )
+
+    def _estimate(self, start: Fraction) -> int | None:
+        count = self._source.frame_count
+        if count is None:
+            return self._limit
+        left = max(1, count - int(start * self._source.frame_rate))
+        return left if self._limit is None else min(left, self._limit)
+
+    def _size(self, picture: VideoFrame) -> FrameSize:
+        try:
+            return FrameSize(picture.width, picture.height)
+        except InvalidSetting as error:
+            reason = f"frames are {picture.width}x{picture.height}; at most {MAX_SIDE} each way"
+            raise UnreadableInput(self._source.name, reason) from error
+
+    def _check_size(self, picture: VideoFrame) -> None:
+        if (size := self._size(picture)) != self.info.size:
+            reason = f"the frame size changes from {self.info.size} to {size}"
+            raise UnreadableInput(self._source.name, reason)
+
+    def _changes(self, first: VideoFrame) -> list[str]:
+        conversion = conversion_note(first, self.info.pixel_format)
+        notes = [conversion] if conversion else []
+        if self.info.rotation:
+            notes.append(f"frames are kept as stored, {self.info.rotation} degrees turned")
+        return notes

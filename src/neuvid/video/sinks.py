@@ -1,0 +1,361 @@
+"""Where pictures go: a container that FFmpeg muxes, bare planes, or a folder of pictures.
+
+Files and folders are written under another name beside the target and renamed when they are
+whole, so that a failure leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import av
+from av.codec.context import CodecContext
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from neuvid.errors import CorruptStream, InvalidSetting, UnwritableOutput
+from neuvid.video.frame import ClipInfo, Frame, PixelFormat
+from neuvid.video.passthrough import (
+    PassthroughUnpacker,
+    SoundPacket,
+    add_copied_stream,
+    stream_fits,
+)
+from neuvid.video.planes import PictureConverter, make_picture, repeat_chroma
+
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names
+Y4M_RANGES = ("", " XCOLORRANGE=LIMITED", " XCOLORRANGE=FULL")
+H264_OPTIONS = {"preset": "veryfast", "crf": "12"}  # looks the same as the frames given
+BUFFER_BYTES = 1 << 18
+INT32_MAX = (1 << 31) - 1
+
+
+class Sink(Protocol):
+    """Takes the frames of a clip."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the output cannot hold, one sentence each."""
+
+    def write(self, frame: Frame) -> None:
+        """Take the next frame."""
+
+    def write_passthrough(self, data: bytes) -> None:
+        """Take the next bytes of sound and subtitles."""
+
+    def finish(self) -> None:
+        """Write what is left and give the output its name."""
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+
+
+class ContainerSink:
+    """A file of H.264 with the sound; `container` is mp4, mov or matroska.
+
+    Matroska rounds times to milliseconds and moves all of them where sound begins before 0; mp4
+    and mov keep them. Frames of odd size are H.264 4:4:4 with chroma repeated 2x2, since 4:2:0
+    of H.264 is even; RGB is RGB H.264 (High 4:4:4 Predictive). Both play in what is built on
+    FFmpeg, in VLC and in mpv.
+    """
+
+    def __init__(self, file: OutputFile, container: str, info: ClipInfo) -> None:
+        self.notes: list[str] = []
+        self._file = file
+        self._info = info
+        self._output = av.open(
+            file.file,
+            "w",
+            format=container,
+            container_options=_container_options(container, info),
+            buffer_size=BUFFER_BYTES,
+        )
+        self._stream, self._format = self._add_video()
+        self._sound = _SoundMuxer(self._output, container, self.notes)
+
+    def write(self, frame: Frame) -> None:
+        """Encode the next frame."""
+        self._output.start_encoding()
+        self._sound.closed = True
+        planes = repeat_chroma(frame.planes) if self._format == "yuv444p" else frame.planes
+        picture = make_picture(planes, self._format)
+        picture.pts, picture.time_base = frame.pts, self._info.time_base
+        picture.duration = self._info.frame_ticks
+        self._output.mux(self._stream.encode(picture))
+
+    def write_passthrough(self, data: bytes) -> None:
+        """Mux the next sound and subtitles."""
+        self._sound.feed(data)
+
+    def finish(self) -> None:
+        """Write what the encoder holds back, the container's end, and the name."""
+        self._output.start_encoding()
+        self._output.mux(self._stream.encode(None))
+        self._output.close()
+        self._sound.close()
+        self._file.commit()
+
+    def discard(self) -> None:
+        """Remove what is there."""
+        self._file.discard()
+        self._sound.close()
+        with suppress(OSError, ValueError, av.FFmpegError):
+            self._output.close()
+
+    def _add_video(self) -> tuple[VideoStream, str]:
+        """The stream and the pixel format of what it encodes."""
+        info = self._info
+        codec, pixel_format = self._codec()
+        stream = self._output.add_stream(
+            codec,
+            rate=info.frame_rate,
+            options=H264_OPTIONS,
+            width=info.size.width,
+            height=info.size.height,
+            time_base=info.time_base,
+        )
+        stream = cast(VideoStream, stream)
+        context = stream.codec_context
+        context.pix_fmt = pixel_format
+        context.sample_aspect_ratio = info.sample_aspect
+        context.color_primaries = info.colour.primaries
+        context.color_trc = info.colour.transfer
+        if info.pixel_format is PixelFormat.YUV420:
+            context.colorspace = info.colour.matrix
+            context.color_range = info.colour.range
+        if info.rotation:
+            stream.set_display_rotation(info.rotation)
+        return stream, pixel_format
+
+    def _codec(self) -> tuple[str, str]:
+        if self._info.pixel_format is PixelFormat.RGB:
+            return "libx264rgb", "rgb24"
+        if self._info.size.width % 2 or self._info.size.height % 2:
+            self.notes.append("odd size: written as H.264 4:4:4")
+            return "libx264", "yuv444p"
+        return "libx264", "yuv420p"
+
+
+class PlanesSink:
+    """A file of bare planes, as y4m with a header and a mark before each frame."""
+
+    def __init__(self, file: OutputFile, info: ClipInfo, *, y4m: bool) -> None:
+        if y4m and info.pixel_format is PixelFormat.RGB:
+            raise InvalidSetting("y4m pixel format", got="rgb24", expected="yuv420p")
+        self._file = file
+        self._info = info
+        self._mark = b"FRAME\n" if y4m else b""
+        self._frames = 0
+        self._times_lost = self._sound_lost = False
+        if y4m:
+            file.file.write(_y4m_header(info))
+
+    @property
+    def notes(self) -> list[str]:
+        """What bare planes cannot hold."""
+        rate = f"{float(self._info.frame_rate):g} frames per second"
+        times = [f"bare planes have no times: written as {rate}"] if self._times_lost else []
+        sound = ["bare planes have no sound and no subtitles"] if self._sound_lost else []
+        return times + sound
+
+    def write(self, frame: Frame) -> None:
+        """Write the planes of the next frame."""
+        seconds = (frame.pts - self._info.start) * self._info.time_base
+        self._times_lost |= abs(seconds * self._info.frame_rate - self._frames) > 1
+        self._file.file.write(self._mark)
+        for plane in frame.planes:
+            self._file.file.write(plane.data)
+        self._frames += 1
+
+    def write_passthrough(self, data: bytes) -> None:
+        """Leave sound and subtitles out."""
+        self._sound_lost = True
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self._file.commit()
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self._file.discard()
+
+
+class PictureSink:
+    """A folder with a png per frame; YUV becomes RGB by its own matrix and range."""
+
+    def __init__(self, folder: OutputFolder, info: ClipInfo) -> None:
+        self.notes: list[str] = []
+        self._folder = folder
+        self._info = info
+        self._converter = PictureConverter(PixelFormat.RGB)
+        self._encoder = CodecContext.create("png", "w")
+        self._encoder.width, self._encoder.height = info.size.width, info.size.height
+        self._encoder.pix_fmt = PixelFormat.RGB.value
+        self._encoder.time_base = Fraction(1, 25)  # unused, but it must be set
+        self._encoder.thread_count = 1  # a packet for each frame, at once
+        self._frames = 0
+
+    def write(self, frame: Frame) -> None:
+        """Write the next picture."""
+        picture = make_picture(frame.planes, self._info.pixel_format.value)
+        picture.colorspace = self._info.colour.matrix
+        picture.color_range = self._info.colour.range
+        rgb = self._converter.convert(picture)
+        rgb.pts = self._frames
+        data = b"".join(bytes(packet) for packet in self._encoder.encode(rgb))
+        (self._folder.path / f"{self._frames:08d}.png").write_bytes(data)
+        self._frames += 1
+
+    def write_passthrough(self, data: bytes) -> None:
+        """Leave sound and subtitles out."""
+        if not self.notes:
+            self.notes.append("a folder of pictures holds no sound and no subtitles")
+
+    def finish(self) -> None:
+        """Give the folder its name."""
+        self._folder.commit()
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        self._folder.discard()
+
+
+class OutputFile(Protocol):
+    """An open file and what becomes of it."""
+
+    file: BinaryIO
+
+    def commit(self) -> None:
+        """Give the file its name, or bring its bytes on their way."""
+
+    def discard(self) -> None:
+        """Remove the file."""
+
+
+class StagedFile:
+    """A file beside `target` that takes its name when it is whole."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._path = _beside(target)
+        self.file: BinaryIO = self._path.open("wb")
+
+    def commit(self) -> None:
+        """Close the file and give it its name."""
+        self.file.close()
+        self._path.replace(self._target)
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        with suppress(OSError):
+            self.file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class GivenFile:
+    """A pipe or a file that the caller opened and closes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def commit(self) -> None:
+        """Bring the bytes on their way."""
+        self.file.flush()
+
+    def discard(self) -> None:
+        """Do nothing: what is in a pipe cannot be taken back."""
+
+
+class OutputFolder:
+    """A folder beside `target`, absent or empty, that takes its place when it is whole."""
+
+    def __init__(self, target: Path) -> None:
+        if target.exists() and any(target.iterdir()):
+            raise UnwritableOutput(target, "the folder is not empty")
+        self._target = target
+        self.path = _beside(target)
+        self.path.mkdir()
+
+    def commit(self) -> None:
+        """Give the folder its name."""
+        with suppress(FileNotFoundError):
+            self._target.rmdir()
+        self.path.rename(self._target)
+
+    def discard(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class _SoundMuxer:
+    """Copies the packets of a passthrough stream into the container of the video."""
+
+    def __init__(self, output: OutputContainer, container: str, notes: list[str]) -> None:
+        self.closed = False  # once the container's header is written, no stream can be added
+        self._output = output
+        self._container = container
+        self._notes = notes
+        self._unpacker = PassthroughUnpacker()
+        self._streams: list[Stream | None] = []
+
+    def close(self) -> None:
+        self._unpacker.close()
+
+    def feed(self, data: bytes) -> None:
+        for packet in self._unpacker.feed(data):
+            self._add_streams()
+            self._mux(packet)
+        self._add_streams()
+
+    def _add_streams(self) -> None:
+        for sound in self._unpacker.streams[len(self._streams) :]:
+            if self.closed:
+                raise CorruptStream("sound and subtitles are described after the first frame")
+            if stream_fits(sound, self._container):
+                self._streams.append(add_copied_stream(self._output, sound))
+            else:
+                what = f"{sound.template.type} ({sound.template.codec_context.name})"
+                self._notes.append(f"{self._container} cannot hold {what}")
+                self._streams.append(None)
+
+    def _mux(self, sound: SoundPacket) -> None:
+        stream = self._streams[sound.stream]
+        if stream is None:
+            return
+        packet = Packet(sound.data)
+        packet.stream = stream
+        packet.time_base = self._unpacker.streams[sound.stream].time_base
+        packet.pts = packet.dts = sound.pts
+        packet.duration = sound.duration
+        packet.is_keyframe = sound.key
+        try:
+            self._output.mux(packet)
+        except (av.error.InvalidDataError, av.error.ArgumentError):
+            note = f"some packets of {stream.type} stream {stream.index} cannot be written"
+            if note not in self._notes:
+                self._notes.append(note)
+
+
+def _container_options(container: str, info: ClipInfo) -> dict[str, str]:
+    if container == "matroska":
+        return {}
+    # or the time of the first frame would be rounded to milliseconds
+    return {"movie_timescale": str(min(info.time_base.denominator, INT32_MAX))}
+
+
+def _y4m_header(info: ClipInfo) -> bytes:
+    rate, aspect = (f"{n.numerator}:{n.denominator}" for n in (info.frame_rate, info.sample_aspect))
+    size = f"W{info.size.width} H{info.size.height}"
+    span = Y4M_RANGES[info.colour.range]
+    return f"YUV4MPEG2 {size} F{rate} Ip A{aspect} C420jpeg{span}\n".encode()
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -1,0 +1,267 @@
+"""Where pictures come from: a file or pipe that FFmpeg demuxes, or a row of picture files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from itertools import chain, dropwhile
+from math import ceil
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from neuvid.errors import UnreadableInput
+from neuvid.video.passthrough import PassthroughPacker
+
+TimedPicture: TypeAlias = tuple[int, VideoFrame]  # pts in units of the source's time base
+
+UNKNOWN_RATE = Fraction(25)  # frames per second, where a clip does not tell
+PREROLL = Fraction(1)  # seconds; seeking lands earlier by this, so that no sound is missed
+INTERLEAVING = Fraction(10)  # seconds that sound may lie behind the pictures in a file
+ROUNDING = Fraction(1, 1000)  # ticks that a start time in seconds may be off
+
+
+class PictureSource(Protocol):
+    """Pictures in order of showing; `notes` says what was left out."""
+
+    name: str
+    all_rgb: bool  # whether pictures that are not RGB become so
+    frame_rate: Fraction
+    time_base: Fraction
+    sample_aspect: Fraction
+    frame_count: int | None
+    passthrough: PassthroughPacker | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out or is damaged, one sentence each."""
+
+    def pictures(self, start: Fraction) -> Iterator[TimedPicture]:
+        """Yield the pictures from `start` seconds into the clip on."""
+
+    def finish_passthrough(self, end: Fraction) -> None:
+        """Read on until all sound before `end` seconds is gathered."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+class StreamSource:
+    """The best video stream of a container.
+
+    A damaged packet costs its pictures and leaves a note. A file that is cut off raises
+    UnreadableInput after its last whole picture where the container lets that be seen: mp4,
+    mov, avi and raw video do; Matroska and y4m do not; a transport stream may be cut anywhere.
+    """
+
+    all_rgb = False
+
+    def __init__(
+        self, name: str, container: InputContainer, *, seekable: bool, with_passthrough: bool
+    ) -> None:
+        self.name = name
+        self._container = container
+        self._seekable = seekable
+        self._stream = _video_stream(name, container)
+        self._stream.thread_type = "AUTO"
+        self.frame_rate = self._stream.average_rate or self._stream.guessed_rate or UNKNOWN_RATE
+        self.time_base = self._stream.time_base or 1 / self.frame_rate
+        self.sample_aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        self.frame_count = self._count()
+        self.passthrough: PassthroughPacker | None = None
+        if with_passthrough:
+            others = (stream for stream in container.streams if stream is not self._stream)
+            self.passthrough = PassthroughPacker(others)
+        self._damaged = 0
+        self._packets = self._demux()
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out or is damaged, one sentence each."""
+        left_out = self.passthrough.notes if self.passthrough else []
+        damage = [f"damaged packets or pictures: {self._damaged}"] if self._damaged else []
+        return left_out + damage
+
+    def pictures(self, start: Fraction) -> Iterator[TimedPicture]:
+        """Yield the pictures whose time is `start` seconds into the clip or later."""
+        pictures = self._timed()
+        first = next(pictures, None)
+        if first is None:
+            return
+        whole = chain([first], pictures)
+        if not start:
+            yield from whole
+            return
+        target = first[0] + ceil(start / self.time_base - ROUNDING)
+        if self.passthrough:
+            self.passthrough.begin = target * self.time_base
+        late_enough = dropwhile(lambda timed: timed[0] < target, self._near(target, whole))
+        for number, timed in enumerate(late_enough):
+            if number == 0:
+                self._damaged = 0  # before the start, it does not matter
+            yield timed
+
+    def finish_passthrough(self, end: Fraction) -> None:
+        """Read on until all sound before `end` seconds is gathered."""
+        if self.passthrough is None:
+            return
+        waiting = {s.index for s in self._container.streams if s.type == "audio"}
+        with suppress(UnreadableInput):  # the pictures asked for are whole
+            for packet in self._packets:
+                self.passthrough.add(packet)
+                ticks = packet.dts if packet.pts is None else packet.pts
+                seconds = end if ticks is None else ticks * packet.time_base
+                if seconds >= end:
+                    waiting.discard(packet.stream_index)
+                if not waiting or seconds > end + INTERLEAVING:
+                    break
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _count(self) -> int | None:
+        if self._stream.frames:
+            return self._stream.frames
+        if self._stream.duration:
+            return round(self._stream.duration * self.time_base * self.frame_rate)
+        if self._container.duration:
+            return round(Fraction(self._container.duration, av.time_base) * self.frame_rate)
+        return None
+
+    def _near(self, target: int, whole: Iterator[TimedPicture]) -> Iterator[TimedPicture]:
+        """Pictures from a key frame at or before `target` ticks on, or all where that fails."""
+        if self._seek(target - round(PREROLL / self.time_base)):
+            pictures = self._timed()
+            first = next(pictures, None)
+            if first is not None and first[0] <= target:
+                return chain([first], pictures)
+            if self._seek(0):  # some containers seek too far
+                return self._timed()
+        return whole
+
+    def _seek(self, ticks: int) -> bool:
+        """Go to a key frame at or before `ticks`; return False where that is not possible."""
+        first = self._stream.start_time
+        if first is None or not self._seekable:
+            return False
+        try:
+            self._container.seek(max(first, ticks), stream=self._stream)
+        except (av.FFmpegError, OSError):
+            return False
+        self._packets = self._demux()
+        if self.passthrough:
+            self.passthrough.forget()
+        return True
+
+    def _timed(self) -> Iterator[TimedPicture]:
+        """Yield the pictures with rising pts: made from the frame rate where there is none."""
+        step = max(1, round(1 / (self.frame_rate * self.time_base)))
+        last: int | None = None
+        for picture in self._decode():
+            pts = picture.pts
+            if pts is None:
+                pts = 0 if last is None else last + step
+            last = pts if last is None else max(pts, last + 1)
+            yield last, picture
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        for packet in self._packets:
+            if packet.stream is self._stream:  # a flushing packet has no other mark
+                try:
+                    pictures = self._stream.decode(packet if packet.size else None)
+                except av.FFmpegError:
+                    self._damaged += 1
+                    continue
+                self._damaged += sum(picture.is_corrupt for picture in pictures)
+                yield from pictures
+            elif self.passthrough:
+                self.passthrough.add(packet)
+
+    def _demux(self) -> Iterator[Packet[Stream]]:
+        """Yield all packets; raise UnreadableInput where the file is seen to be cut off."""
+        cut_anywhere = self._container.format.name == "mpegts"
+        suspect: Packet[Stream] | None = None  # damaged, or the last one of a file that is cut
+        cut = False
+        for packet in self._checked(self._container.demux()):
+            if suspect is not None:
+                cut = not packet.size
+                if not cut:
+                    self._damaged += 1
+                    yield suspect
+                suspect = None
+            if packet.is_corrupt and packet.size and not cut_anywhere:
+                suspect = packet
+            else:
+                yield packet
+        if cut:
+            raise UnreadableInput(self.name, "it is cut off")
+
+    def _checked(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
+        try:
+            yield from packets
+        except (av.FFmpegError, OSError) as error:
+            raise UnreadableInput(self.name, f"it is damaged ({error.strerror})") from error
+
+
+class PictureFiles:
+    """Picture files, each one frame."""
+
+    all_rgb = True
+    sample_aspect = Fraction(1)
+    passthrough: PassthroughPacker | None = None
+
+    def __init__(self, name: str, paths: Sequence[Path], frame_rate: Fraction) -> None:
+        self.name = name
+        self.frame_rate = frame_rate
+        self.time_base = 1 / frame_rate
+        self.frame_count: int | None = len(paths)
+        self._paths = paths
+
+    @property
+    def notes(self) -> list[str]:
+        """Nothing: a picture that cannot be read raises UnreadableInput."""
+        return []
+
+    def pictures(self, start: Fraction) -> Iterator[TimedPicture]:
+        """Yield one picture per file, from `start` seconds on."""
+        first = ceil(start * self.frame_rate - ROUNDING)
+        for number, path in enumerate(self._paths[first:], first):
+            yield number, _read_picture(path)
+
+    def finish_passthrough(self, end: Fraction) -> None:
+        """Do nothing: pictures have no sound."""
+
+    def close(self) -> None:
+        """Do nothing: each file is closed once it is read."""
+
+
+def open_failure(name: str, error: Exception, head: bytes) -> UnreadableInput:
+    """Say why FFmpeg could not open the input whose first bytes are `head` (if known)."""
+    if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
+        if head[4:8] == b"ftyp":
+            return UnreadableInput(name, "its index is missing (moov atom): it is cut off")
+        return UnreadableInput(name, "it is not a video that FFmpeg knows")
+    return UnreadableInput(name, getattr(error, "strerror", None) or str(error))
+
+
+def _video_stream(name: str, container: InputContainer) -> VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        raise UnreadableInput(name, "it has no video stream")
+    return stream
+
+
+def _read_picture(path: Path) -> VideoFrame:
+    try:
+        with av.open(f"file:{path}", "r", metadata_errors="replace") as container:
+            return next(container.decode(video=0))
+    except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
+        raise UnreadableInput(path, "it is not a whole picture") from error

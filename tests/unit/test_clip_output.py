@@ -1,0 +1,309 @@
+"""Clips are written whole or not at all, with exact times, sizes and tags."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import assert_same, moving_frames, moving_info
+
+from neuvid.errors import InvalidSetting, UnwritableOutput
+from neuvid.video.clip import RawFormat, create_clip, open_clip
+from neuvid.video.frame import ClipInfo, ColourTags, Frame, FrameSize, PixelFormat, plane_shapes
+
+SIZES = [(64, 48), (33, 35), (1, 1), (34, 35)]
+INFO = moving_info()
+RGB_INFO = moving_info(pixel_format=PixelFormat.RGB)
+
+
+def write(target: Path, info: ClipInfo, frames: list[Frame]) -> list[str]:
+    with create_clip(target, info) as writer:
+        for frame in frames:
+            writer.write(frame)
+        assert writer.frames_written == len(frames)
+    return writer.notes
+
+
+def read(path: Path, raw: RawFormat | None = None) -> tuple[ClipInfo, list[Frame]]:
+    with open_clip(path, raw=raw) as reader:
+        return reader.info, list(reader)
+
+
+def worst_psnr(frames: list[Frame], expected: list[Frame]) -> float:
+    """Return the lowest PSNR of all planes, in dB."""
+    assert len(frames) == len(expected)
+    worst = 99.0
+    for frame, other in zip(frames, expected, strict=True):
+        for plane, other_plane in zip(frame.planes, other.planes, strict=True):
+            error = np.square(plane.astype(float) - other_plane).mean()
+            worst = min(worst, float(10 * np.log10(255**2 / max(error, 1e-4))))
+    return worst
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("colour_range", [0, 1, 2])
+def test_y4m_is_exact(tmp_path: Path, size: tuple[int, int], colour_range: int) -> None:
+    info = replace(
+        moving_info(size, Fraction(30000, 1001)),
+        colour=ColourTags(range=colour_range),
+        sample_aspect=Fraction(128, 117),
+    )
+    frames = list(moving_frames(info, 4))
+    write(tmp_path / "clip.y4m", info, frames)
+    back, read_frames = read(tmp_path / "clip.y4m")
+    assert_same(read_frames, frames)
+    assert (back.size, back.frame_rate) == (info.size, info.frame_rate)
+    assert back.sample_aspect == info.sample_aspect
+    assert back.colour.range in (colour_range, 0)
+    assert colour_range != 2 or back.colour.range == 2
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+@pytest.mark.parametrize("size", SIZES)
+def test_bare_planes_are_exact(
+    tmp_path: Path, size: tuple[int, int], pixel_format: PixelFormat
+) -> None:
+    info = moving_info(size, pixel_format=pixel_format)
+    frames = list(moving_frames(info, 3))
+    write(tmp_path / "clip.yuv", info, frames)
+    data = (tmp_path / "clip.yuv").read_bytes()
+    assert data == b"".join(plane.tobytes() for frame in frames for plane in frame.planes)
+    raw = RawFormat(info.size, info.frame_rate, pixel_format)
+    assert_same(read(tmp_path / "clip.yuv", raw)[1], frames)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_h264_keeps_size_and_looks_the_same(
+    tmp_path: Path, suffix: str, size: tuple[int, int], pixel_format: PixelFormat
+) -> None:
+    info = moving_info(size, pixel_format=pixel_format)
+    frames = list(moving_frames(info, 6))
+    notes = write(tmp_path / f"clip{suffix}", info, frames)
+    odd = pixel_format is PixelFormat.YUV420 and (size[0] % 2 or size[1] % 2)
+    assert notes == (["odd size: written as H.264 4:4:4"] if odd else [])
+    back, read_frames = read(tmp_path / f"clip{suffix}")
+    assert (back.size, back.pixel_format) == (info.size, pixel_format)
+    assert (
+        worst_psnr(
+            [Frame(f.planes[:1], 0) for f in read_frames], [Frame(f.planes[:1], 0) for f in frames]
+        )
+        > 35
+    )
+    assert worst_psnr(read_frames, frames) > (25 if odd else 35)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_h264_keeps_times_and_tags(tmp_path: Path, suffix: str) -> None:
+    info = replace(
+        INFO,
+        time_base=Fraction(1, 1000 if suffix == ".mkv" else 90000),
+        start=2090,
+        colour=ColourTags(matrix=9, range=2, primaries=9, transfer=16),
+        sample_aspect=Fraction(4, 3),
+        rotation=90,
+    )
+    times = [2090, 2123, 2190, 2200, 2999, 5000, 5001, 9000]
+    frames = [replace(f, pts=t) for f, t in zip(moving_frames(info, 8), times, strict=True)]
+    write(tmp_path / f"clip{suffix}", info, frames)
+    back, read_frames = read(tmp_path / f"clip{suffix}")
+    ticks = [frame.pts * back.time_base / info.time_base for frame in read_frames]
+    assert ticks == times
+    assert back.colour == info.colour
+    assert back.sample_aspect == info.sample_aspect
+    assert back.rotation == 90
+
+
+def test_odd_sized_h264_comes_back_as_420(tmp_path: Path) -> None:
+    info = moving_info((33, 35))
+    flat = tuple(
+        np.full(shape, level, np.uint8)
+        for shape, level in zip(
+            plane_shapes(info.size, info.pixel_format), (90, 60, 200), strict=True
+        )
+    )
+    write(tmp_path / "clip.mp4", info, [Frame(flat, 0)])
+    _, (frame,) = read(tmp_path / "clip.mp4")
+    for plane, expected in zip(frame.planes, flat, strict=True):
+        assert plane.shape == expected.shape
+        assert np.abs(plane.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_rgb_pictures_are_exact(tmp_path: Path, size: tuple[int, int]) -> None:
+    info = moving_info(size, pixel_format=PixelFormat.RGB)
+    frames = list(moving_frames(info, 3))
+    write(tmp_path / "pictures", info, frames)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["00000000.png", "00000001.png", "00000002.png"]
+    assert_same(read(tmp_path / "pictures")[1], frames)
+
+
+@pytest.mark.parametrize(("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (6, 0.299, 0.114)])
+@pytest.mark.parametrize("colour_range", [1, 2])
+def test_pictures_of_yuv_use_its_matrix_and_range(
+    tmp_path: Path, matrix: int, red: float, blue: float, colour_range: int
+) -> None:
+    info = replace(INFO, colour=ColourTags(matrix, colour_range))
+    levels = (120, 90, 180)
+    shapes = plane_shapes(info.size, info.pixel_format)
+    planes = (np.full(shape, level, np.uint8) for shape, level in zip(shapes, levels, strict=True))
+    write(tmp_path / "pictures", info, [Frame(tuple(planes), 0)])
+    _, (frame,) = read(tmp_path / "pictures")
+    luma, chroma = (219, 224) if colour_range == 1 else (255, 255)
+    y = (levels[0] - (16 if colour_range == 1 else 0)) / luma
+    u, v = ((level - 128) / chroma for level in levels[1:])
+    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
+    g = (y - red * r - blue * b) / (1 - red - blue)
+    assert np.abs(frame.planes[0] - 255 * np.array([r, g, b])).max() <= 1
+
+
+def test_binary_files_get_y4m(tmp_path: Path) -> None:
+    frames = list(moving_frames(INFO, 3))
+    file = io.BytesIO()
+    with create_clip(file, INFO) as writer:
+        for frame in frames:
+            writer.write(frame)
+    write(tmp_path / "clip.y4m", INFO, frames)
+    assert file.getvalue() == (tmp_path / "clip.y4m").read_bytes()
+
+
+def test_clip_without_frames_is_a_file(tmp_path: Path) -> None:
+    for name in ("clip.mp4", "clip.mkv", "clip.y4m", "clip.yuv", "pictures"):
+        write(tmp_path / name, INFO, [])
+        assert (tmp_path / name).exists()
+
+
+def test_lost_times_are_noted(tmp_path: Path) -> None:
+    frames = [replace(f, pts=t) for f, t in zip(moving_frames(INFO, 4), (0, 1, 2, 9), strict=True)]
+    notes = write(tmp_path / "clip.y4m", INFO, frames)
+    assert notes == ["bare planes have no times: written as 25 frames per second"]
+    assert write(tmp_path / "even.y4m", INFO, frames[:3]) == []
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Files cannot grow beyond `size` bytes, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("name", ["clip.y4m", "clip.mp4", "clip.mkv", "pictures"])
+def test_full_disk_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnwritableOutput, match=f"{name}: File too large"), file_size_limit(2000):
+        write(tmp_path / name, INFO, list(moving_frames(INFO, 5)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["clip.y4m", "clip.mp4", "clip.yuv", "pictures"])
+def test_exception_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    with pytest.raises(KeyError), create_clip(tmp_path / name, INFO) as writer:
+        writer.write(next(moving_frames(INFO, 1)))
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_keeps_the_file_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"precious")
+    with pytest.raises(KeyError), create_clip(path, INFO) as writer:
+        writer.write(next(moving_frames(INFO, 1)))
+        raise KeyError
+    assert path.read_bytes() == b"precious"
+    write(path, INFO, list(moving_frames(INFO, 2)))
+    assert len(read(path)[1]) == 2
+
+
+def test_each_unwritable_target_says_why(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "file").touch()
+    for target, reason in (
+        (tmp_path / "missing" / "clip.mp4", "its folder does not exist"),
+        (tmp_path / "missing" / "folder" / "pictures", "its folder does not exist"),
+        (tmp_path / "full", "the folder is not empty"),
+        (tmp_path / "file" / "clip.mp4", "Not a directory"),
+    ):
+        with pytest.raises(UnwritableOutput, match=reason):
+            create_clip(target, INFO)
+    with pytest.raises(InvalidSetting, match=r"target is .*\.avi'; allowed is \.mp4, \.mov"):
+        create_clip(tmp_path / "clip.avi", INFO)
+    with pytest.raises(InvalidSetting, match="y4m pixel format"):
+        create_clip(tmp_path / "clip.y4m", RGB_INFO)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_full_device_and_closed_pipe_are_unwritable() -> None:
+    frames = list(moving_frames(INFO, 100))
+    with (
+        open("/dev/full", "wb", buffering=0) as device,
+        pytest.raises(UnwritableOutput, match="No space left"),
+        create_clip(device, INFO) as writer,
+    ):
+        for frame in frames:
+            writer.write(frame)
+    ending, beginning = os.pipe()
+    os.close(ending)
+    with (
+        os.fdopen(beginning, "wb", buffering=0) as pipe,
+        pytest.raises(UnwritableOutput, match="Broken pipe"),
+        create_clip(pipe, INFO) as writer,
+    ):
+        for frame in frames:
+            writer.write(frame)
+
+
+def test_frames_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with create_clip(tmp_path / "clip.y4m", INFO) as writer:
+        with pytest.raises(InvalidSetting, match="frame planes"):
+            writer.write(next(moving_frames(RGB_INFO, 1)))
+        with pytest.raises(InvalidSetting, match="frame planes"):
+            writer.write(next(moving_frames(moving_info((64, 50)), 1)))
+        writer.write(next(moving_frames(INFO, 1)))
+
+
+def test_hostile_descriptions_are_refused_or_written(tmp_path: Path) -> None:
+    hostile = ClipInfo(
+        FrameSize(64, 48),
+        PixelFormat.YUV420,
+        frame_rate=Fraction((1 << 32) - 1, 1),
+        time_base=Fraction(1, (1 << 40) + 1),
+        start=1 << 59,
+        colour=ColourTags(255, 2, 255, 255),
+        sample_aspect=Fraction(1, (1 << 40) + 1),
+    )
+    frames = [Frame(f.planes, hostile.start + 5 * n) for n, f in enumerate(moving_frames(INFO, 3))]
+    for name in ("clip.mp4", "clip.mkv", "clip.y4m"):
+        for info in (
+            hostile,
+            replace(INFO, start=hostile.start),
+            replace(INFO, colour=hostile.colour),
+        ):
+            try:
+                write(tmp_path / name, info, frames)
+            except UnwritableOutput:
+                assert not (tmp_path / name).exists()
+            else:
+                (tmp_path / name).unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_encoded_file_is_h264(tmp_path: Path) -> None:
+    write(tmp_path / "clip.mp4", INFO, list(moving_frames(INFO, 2)))
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        video = container.streams.video[0]
+        assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
