@@ -165,7 +165,7 @@ class ImplicitModel(VideoModel[ImplicitState]):
         self, frame: Tensor | None, state: ImplicitState, choice: FrameChoice, coder: LatentCoder
     ) -> ImplicitState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        quality = quality_positions(choice, state.batch, self.head.weight)
+        quality = quality_positions(choice, state.batch, self.decoder_bank.vectors)
         if choice.kind is FrameKind.INTRA:
             picture = self.intra.code(frame, state.grid, quality, coder)
             return replace(state, picture=picture, feature=None, positions=None)

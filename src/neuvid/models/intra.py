@@ -73,6 +73,7 @@ class IntraPrior(nn.Module):
             *blocks(config.spatial_blocks, width), SignalPointwise(width, 2 * latent)
         )
         self.step_bank = StepBank(QUALITIES, latent) if config.step_bank else None
+        self.sigmoid = nn.Sigmoid()
 
     def code(
         self, y: Tensor | None, grid: tuple[int, int], positions: Tensor, coder: LatentCoder
@@ -82,7 +83,7 @@ class IntraPrior(nn.Module):
         scaled = None if y is None else y / unit
         features = self.hyperprior.code(scaled, grid, positions, coder)
         params = self.fusion(features)[:, :, : grid[0], : grid[1]]
-        encoder_step, decoder_step = (1.5 * torch.sigmoid(params[:, :2]) + 0.5).chunk(2, 1)
+        encoder_step, decoder_step = (1.5 * self.sigmoid(params[:, :2]) + 0.5).chunk(2, 1)
         common = self.reduction(params)
 
         def parameters(step: int, coded: Tensor) -> tuple[Tensor, Tensor]:

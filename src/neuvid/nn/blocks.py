@@ -156,7 +156,8 @@ class Bank(nn.Module):
         below = positions.floor().long()
         above = positions.ceil().long()
         fraction = (positions - below)[:, None]
-        vectors = torch.lerp(self.vectors[below], self.vectors[above], fraction)
+        step = self.vectors[above] - self.vectors[below]
+        vectors: Tensor = self.vectors[below] + step * fraction
         return vectors[:, :, None, None]
 
 
