@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neuvid.errors import InvalidSetting, NeuvidError, UnreadableInput, UnwritableOutput
+from neuvid.models.checkpoint import read_weights
 from neuvid.models.implicit import ImplicitConfig
 from neuvid.models.intra import IntraConfig
 from neuvid.training import trainer as trainer_module
@@ -22,7 +23,6 @@ from neuvid.training.runs import (
     BEST_FILE,
     CHECKPOINT_FILE,
     LAST_FILE,
-    load_weights,
     write_atomically,
 )
 from neuvid.training.stages import Recipe, Stage
@@ -69,6 +69,7 @@ PAIRS = replace(IMAGE, name="pairs", clip_frames=2, train=("*", "!intra.*"), pho
 CHAIN = replace(PAIRS, name="chain", clip_frames=4, detach_every=2, recompute=True)
 RECIPE = Recipe(
     name="tiny",
+    model="tiny",
     config=TINY,
     stages=(IMAGE, PAIRS, CHAIN),
     initialise=False,
@@ -82,7 +83,7 @@ OPTIONS = TrainingOptions(threads=1, log_steps=2, validation_steps=5)
 def run(recipe: Recipe, data: Path, out: Path, **options: object) -> dict[str, Tensor]:
     """Train and return the averaged weights."""
     Trainer(recipe, data, out, replace(OPTIONS, **options)).train()  # type: ignore[arg-type]
-    return load_weights(out / LAST_FILE)
+    return read_weights(out / LAST_FILE)
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -153,7 +154,7 @@ def test_video_stages_leave_the_image_model_alone(training_set: Path, tmp_path: 
     image = tmp_path / "image" / BEST_FILE
     video = replace(RECIPE, stages=(PAIRS, replace(CHAIN, true_first_frame=True)))
     after = run(video, training_set, tmp_path / "video", intra_weights=image)
-    before = load_weights(image)
+    before = read_weights(image)
     intra = [name for name in before if name.startswith("intra.")]
     assert all(torch.equal(before[name], after[name]) for name in intra)
     changed = [name for name in before if not torch.equal(before[name], after[name])]
@@ -164,7 +165,8 @@ def test_steps_that_are_not_finite_are_skipped_until_they_are_many(
     training_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(RECIPE, stages=(IMAGE,), rgb_share=float("nan"))
-    before = Trainer(recipe, training_set, tmp_path / "other", OPTIONS).model.state_dict()
+    untrained = Trainer(recipe, training_set, tmp_path / "other", OPTIONS).model.state_dict()
+    before = {name: value.half().float() for name, value in untrained.items()}  # as exported
     after = run(recipe, training_set, tmp_path / "run")
     assert same(before, after)
     assert torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)["skipped"] == 4

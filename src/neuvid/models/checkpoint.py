@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -67,14 +68,22 @@ def _prior_tables(prior: FactorisedPrior) -> EntropyTables:
     return tables_from_cumulative(rising, first_symbol=-Z_SYMBOL_MAX)
 
 
-def save_model(path: Path, name: str, model: ImplicitModel, notes: dict[str, str]) -> None:
-    """Write a checkpoint with float16 weights; `notes` says where they come from.
+def save_model(
+    path: Path,
+    name: str,
+    model: ImplicitModel,
+    notes: dict[str, str],
+    *,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write a checkpoint with weights of a type; `notes` says where they come from.
 
     Raises UnwritableOutput when the file cannot be written.
     """
-    weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
-    model.load_state_dict({key: value.float() for key, value in weights.items()})
-    tables = build_tables(model)
+    weights = {key: value.to(dtype).contiguous() for key, value in model.state_dict().items()}
+    rounded = copy.deepcopy(model)
+    rounded.load_state_dict({key: value.float() for key, value in weights.items()})
+    tables = build_tables(rounded)
     arrays = {
         "cumulative": torch.from_numpy(tables.cumulative),
         "starts": torch.from_numpy(tables.starts),
@@ -94,6 +103,14 @@ def save_model(path: Path, name: str, model: ImplicitModel, notes: dict[str, str
     except (OSError, safetensors.SafetensorError) as error:
         beside.unlink(missing_ok=True)
         raise UnwritableOutput(path, str(error)) from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the float32 weights of a checkpoint; raise UnreadableInput when it is none."""
+    _, tensors = _read(path)
+    return {
+        key: value.float() for key, value in tensors.items() if not key.startswith(TABLE_PREFIX)
+    }
 
 
 def shipped_weights(name: str) -> Path | None:

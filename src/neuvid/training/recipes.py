@@ -59,6 +59,7 @@ def _rt_chain_stage(epochs: int, learning_rate: float, frames: int, crop: int) -
 
 RT_IMAGE_RECIPE = Recipe(
     name="rt-image",
+    model="rt",
     config=RT,
     initialise=False,
     rgb_share=0.2,
@@ -77,6 +78,7 @@ RT_IMAGE_RECIPE = Recipe(
 
 RT_VIDEO_RECIPE = Recipe(
     name="rt-video",
+    model="rt",
     config=RT,
     initialise=False,
     rgb_share=0.2,
@@ -104,6 +106,7 @@ RT_VIDEO_RECIPE = Recipe(
 
 RT_SMALL_IMAGE_RECIPE = Recipe(
     name="rt-small-image",
+    model="rt-small",
     config=RT_SMALL,
     initialise=True,
     rgb_share=0.1,
@@ -153,6 +156,7 @@ def _small_chain(frames: int, steps: int, learning_rate: float, *, detach_every:
 
 RT_SMALL_VIDEO_RECIPE = Recipe(
     name="rt-small-video",
+    model="rt-small",
     config=RT_SMALL,
     initialise=True,
     rgb_share=0.1,

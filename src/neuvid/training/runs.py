@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from neuvid.errors import UnreadableInput, UnwritableOutput
@@ -84,12 +81,6 @@ class RunFolder:
             raise UnreadableInput(path, f"not a checkpoint ({error})") from error
         return content
 
-    def export(self, name: str, weights: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
-        """Write weights with facts about them as metadata."""
-        tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-        metadata = {key: str(value) for key, value in facts.items()}
-        write_atomically(self.path / name, save(tensors, metadata))
-
     def logs(self, first_step: int) -> RunLogs:
         """Open the logs, to go on from a step."""
         return RunLogs(self.path, first_step)
@@ -131,11 +122,3 @@ def _lines_before(file: Path, step: int) -> list[str]:
     lines = file.read_text().splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("}\n")]
     return [line for line in whole if json.loads(line)["step"] <= step]
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of an exported file; raise UnreadableInput when it is none."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UnreadableInput(path, f"no exported weights ({error})") from error

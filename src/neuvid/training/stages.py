@@ -83,13 +83,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A model and how it is trained, from untrained weights to the end.
+    """How the model of a config, called `model`, is trained from untrained weights to the end.
 
     With `initialise` the untrained weights are already those of a transform codec. `rgb_share` is
     the part of R, G, B in the distortion. Validation codes chains of `validation_frames`.
     """
 
     name: str
+    model: str
     config: ImplicitConfig
     stages: tuple[Stage, ...]
     initialise: bool

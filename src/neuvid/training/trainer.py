@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES
 from neuvid.errors import InvalidSetting, NeuvidError
+from neuvid.models.checkpoint import read_weights, save_model
 from neuvid.models.presets import build_model
 from neuvid.training.chains import Chain
 from neuvid.training.data import BatchShape, Sampler, TrainingSet, prefetch
 from neuvid.training.initialisation import initialise
 from neuvid.training.processes import launch, stop_signals
 from neuvid.training.progress import Progress, describe_training, describe_validation
-from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs, load_weights
+from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs
 from neuvid.training.stages import Recipe, Stage
 
 AVERAGE_DECAY = 0.999  # of the running average of weights
@@ -151,9 +152,9 @@ class Trainer:
         if self.recipe.initialise:
             initialise(self.model)
         if options.weights is not None:
-            _load(self.model, load_weights(options.weights), options.weights)
+            _load(self.model, read_weights(options.weights), options.weights)
         if options.intra_weights is not None:
-            weights = load_weights(options.intra_weights)
+            weights = read_weights(options.intra_weights)
             intra = {name: value for name, value in weights.items() if name.startswith("intra.")}
             others = self.model.state_dict() | intra
             _load(self.model, others if intra else {}, options.intra_weights)
@@ -283,7 +284,7 @@ class Trainer:
             self._log("validation", numbers)
             if numbers["loss"] < self.best_loss:
                 self.best_loss = numbers["loss"]
-                self.run.export(BEST_FILE, self.averaged.state_dict(), self._facts())
+                self._export(BEST_FILE)
         self.fabric.barrier()
 
     def _validation_numbers(self) -> dict[str, float]:
@@ -307,11 +308,16 @@ class Trainer:
             numbers[f"psnr_{quality}"] = coded.plane_psnr[:, 0].mean().item()
         return {"loss": sum(losses) / len(losses), **numbers}
 
-    def _facts(self) -> dict[str, object]:
+    def _export(self, name: str) -> None:
         seconds = self.seconds_before + time.monotonic() - self.started
         processors = torch.get_num_threads() * self.fabric.world_size
-        hours = round(seconds * processors / 3600, 3)
-        return {"recipe": self.recipe.name, "steps": self.step, "core_hours": hours}
+        notes = {
+            "recipe": self.recipe.name,
+            "steps": str(self.step),
+            "core_hours": f"{seconds * processors / 3600:.3f}",
+        }
+        model = copy.deepcopy(self.averaged).cpu()
+        save_model(self.run.path / name, self.recipe.model, model, notes)
 
     def _save(self) -> None:
         """Replace the checkpoint and the exported last weights."""
@@ -329,7 +335,7 @@ class Trainer:
                 "seconds": self.seconds_before + time.monotonic() - self.started,
             }
             self.run.save_checkpoint(content)
-            self.run.export(LAST_FILE, self.averaged.state_dict(), self._facts())
+            self._export(LAST_FILE)
         self.fabric.barrier()
         self.saved = time.monotonic()
 
