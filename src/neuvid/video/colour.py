@@ -88,5 +88,5 @@ def _ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
 
 
 def _to_bytes(samples: Tensor) -> Tensor:
-    """Samples in [0, 1] to uint8 on the CPU, of the same shape."""
-    return (samples * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+    """Samples in [0, 1] to contiguous uint8 on the CPU, of the same shape."""
+    return (samples * 255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
