@@ -86,19 +86,22 @@ def open_clip(
         raise
 
 
-def create_clip(target: ClipPath, info: ClipInfo) -> ClipWriter:
+def create_clip(
+    target: ClipPath, info: ClipInfo, *, sound_start: Fraction = Fraction(0)
+) -> ClipWriter:
     """Create a clip to write frames as `info` describes them.
 
     `target` is a path that ends in .mp4, .mov or .mkv (H.264 that looks the same, with sound and
     subtitles, see ContainerSink), in .y4m or in .yuv (bare planes, one frame after the other), a
     folder (a png per frame), or "-" or a buffered binary file for y4m. A file that exists is
-    replaced once the new one is whole.
+    replaced once the new one is whole. With a `sound_start` in seconds, what sounds before it is
+    left out, and times of sound and subtitles are counted from it.
 
     Raises InvalidSetting for a target that cannot hold such frames, and UnwritableOutput.
     """
     name = _name(target)
     with writing(name):
-        sink = _make_sink(target, info)
+        sink = _make_sink(target, info, sound_start)
     return ClipWriter(name, sink, info)
 
 
@@ -170,7 +173,7 @@ def _input_file(source: ClipPath, raw: RawFormat | None) -> tuple[str | BinaryIO
     return f"file:{path}", True, head
 
 
-def _make_sink(target: ClipPath, info: ClipInfo) -> Sink:
+def _make_sink(target: ClipPath, info: ClipInfo, sound_start: Fraction) -> Sink:
     if target == STANDARD:
         return PlanesSink(GivenFile(sys.stdout.buffer), info, y4m=True)
     if not isinstance(target, str | Path):
@@ -185,7 +188,7 @@ def _make_sink(target: ClipPath, info: ClipInfo) -> Sink:
     try:
         if suffix in PLANES:
             return PlanesSink(file, info, y4m=suffix == ".y4m")
-        return ContainerSink(file, CONTAINERS[suffix], info)
+        return ContainerSink(file, CONTAINERS[suffix], info, sound_start)
     except BaseException:
         file.discard()
         raise

@@ -63,10 +63,12 @@ class ContainerSink:
     Matroska rounds times to milliseconds and moves all of them where sound begins before 0; mp4
     and mov keep them. Frames of odd size are H.264 4:4:4 with chroma repeated 2x2, since 4:2:0
     of H.264 is even; RGB is RGB H.264 (High 4:4:4 Predictive). Both play in what is built on
-    FFmpeg, in VLC and in mpv.
+    FFmpeg, in VLC and in mpv. Sound is cut at `sound_start` seconds, where that is above 0.
     """
 
-    def __init__(self, file: OutputFile, container: str, info: ClipInfo) -> None:
+    def __init__(
+        self, file: OutputFile, container: str, info: ClipInfo, sound_start: Fraction = Fraction(0)
+    ) -> None:
         self.notes: list[str] = []
         self._file = file
         self._info = info
@@ -78,7 +80,7 @@ class ContainerSink:
             buffer_size=BUFFER_BYTES,
         )
         self._stream, self._format = self._add_video()
-        self._sound = _SoundMuxer(self._output, container, self.notes)
+        self._sound = _SoundMuxer(self._output, container, sound_start, self.notes)
 
     def write(self, frame: Frame) -> None:
         """Encode the next frame."""
@@ -216,7 +218,7 @@ class PictureSink:
     def write_passthrough(self, data: bytes) -> None:
         """Leave sound and subtitles out."""
         if not self.notes:
-            self.notes.append("a folder of pictures holds no sound and no subtitles")
+            self.notes.append("a folder of pictures has no sound and no subtitles")
 
     def finish(self) -> None:
         """Give the folder its name."""
@@ -245,7 +247,10 @@ class StagedFile:
     def __init__(self, target: Path) -> None:
         self._target = target
         self._path = _beside(target)
-        self.file: BinaryIO = self._path.open("wb")
+        # named after the target, for errors that tell the file's name
+        self.file: BinaryIO = open(  # noqa: SIM115
+            target, "wb", opener=lambda _, flags: os.open(self._path, flags, 0o666)
+        )
 
     def commit(self) -> None:
         """Close the file and give it its name."""
@@ -297,10 +302,13 @@ class OutputFolder:
 class _SoundMuxer:
     """Copies the packets of a passthrough stream into the container of the video."""
 
-    def __init__(self, output: OutputContainer, container: str, notes: list[str]) -> None:
+    def __init__(
+        self, output: OutputContainer, container: str, start: Fraction, notes: list[str]
+    ) -> None:
         self.closed = False  # once the container's header is written, no stream can be added
         self._output = output
         self._container = container
+        self._start = start
         self._notes = notes
         self._unpacker = PassthroughUnpacker()
         self._streams: list[Stream | None] = []
@@ -311,8 +319,17 @@ class _SoundMuxer:
     def feed(self, data: bytes) -> None:
         for packet in self._unpacker.feed(data):
             self._add_streams()
-            self._mux(packet)
+            if not self._start or self._is_left(packet):
+                self._mux(packet)
         self._add_streams()
+
+    def _is_left(self, sound: SoundPacket) -> bool:
+        """Count the packet's time from the start, and say whether it lasts beyond that."""
+        stream = self._unpacker.streams[sound.stream]
+        sound.pts -= round(self._start / stream.time_base)
+        if sound.pts < 0 and stream.template.type == "subtitle":
+            sound.pts, sound.duration = 0, sound.pts + sound.duration
+        return sound.pts + sound.duration > 0
 
     def _add_streams(self) -> None:
         for sound in self._unpacker.streams[len(self._streams) :]:
