@@ -37,6 +37,9 @@ class Schedule:
         return number == 0 or (self.intra_period > 0 and number % self.intra_period == 0)
 
 
+FIRST_FRAME_ONLY = Schedule()
+
+
 class CutDetector:
     """Points out frames that may begin a new scene; only coding them tells whether it pays."""
 

@@ -1,0 +1,89 @@
+"""What a stream holds, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+
+from neuvid.bitstream.packet import Packet, PassthroughChunk, StreamHeader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatistics:
+    """Sizes of a stream, or of the part of it that has been coded so far.
+
+    `pixels` are those of a frame, `expected_frames` is None where nobody knows. `seconds` is how
+    long the frames are shown, `elapsed_seconds` how long the work took. `payload_bytes` are the
+    coded frames, `passthrough_bytes` sound and subtitles, `overhead_bytes` all the rest.
+    """
+
+    pixels: int
+    frames: int
+    expected_frames: int | None
+    seconds: float
+    payload_bytes: int
+    overhead_bytes: int
+    passthrough_bytes: int
+    elapsed_seconds: float
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of payload and overhead per pixel."""
+        return self._video_bits / max(1, self.frames * self.pixels)
+
+    @property
+    def kilobits_per_second(self) -> float:
+        """1000 bits of payload and overhead per second of the clip."""
+        return self._video_bits / self.seconds / 1000 if self.seconds else 0.0
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames per second of work."""
+        return self.frames / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
+    @property
+    def _video_bits(self) -> int:
+        return 8 * (self.payload_bytes + self.overhead_bytes)
+
+
+class Tally:
+    """Counts what goes by; the clock runs from the start."""
+
+    def __init__(self, header: StreamHeader, expected_frames: int | None) -> None:
+        self.frames = 0
+        self.payload_bytes = 0
+        self.passthrough_bytes = 0
+        self._header = header
+        self._expected_frames = expected_frames
+        self._first_pts = self._last_pts = 0
+        self._began = monotonic()
+
+    def add(self, packet: Packet | PassthroughChunk) -> None:
+        """Count the next packet."""
+        if isinstance(packet, PassthroughChunk):
+            self.add_passthrough(packet.data)
+            return
+        if not self.frames:
+            self._first_pts = packet.pts
+        self._last_pts = packet.pts
+        self.frames += 1
+        self.payload_bytes += len(packet.payload)
+
+    def add_passthrough(self, data: bytes) -> None:
+        """Count the next bytes of sound and subtitles."""
+        self.passthrough_bytes += len(data)
+
+    def statistics(self, stream_bytes: int) -> StreamStatistics:
+        """Return the counts; `stream_bytes` is the size of all that was counted."""
+        header = self._header
+        shown = self._last_pts - self._first_pts + header.frame_duration if self.frames else 0
+        return StreamStatistics(
+            pixels=header.width * header.height,
+            frames=self.frames,
+            expected_frames=self._expected_frames,
+            seconds=float(shown * header.time_base),
+            payload_bytes=self.payload_bytes,
+            overhead_bytes=stream_bytes - self.payload_bytes - self.passthrough_bytes,
+            passthrough_bytes=self.passthrough_bytes,
+            elapsed_seconds=monotonic() - self._began,
+        )
