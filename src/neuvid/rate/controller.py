@@ -41,11 +41,14 @@ class RateController(Protocol):
 
 
 class FixedQuality:
-    """The same quality, 0..63 in quarter steps, for every frame."""
+    """The same quality for every frame: 0..63, rounded to quarter steps.
+
+    Raises InvalidSetting when it is out of range.
+    """
 
     def __init__(self, quality: float) -> None:
+        FrameChoice(FrameKind.INTRA, quality)  # checks the range
         self.quality = round_quality(quality)
-        FrameChoice(FrameKind.INTRA, self.quality)  # checks the range
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the planned choice at the fixed quality."""
