@@ -102,6 +102,17 @@ def test_half_precision_renders_like_single(pixel_format: PixelFormat) -> None:
         np.testing.assert_array_equal(plane, expected)
 
 
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_planes_of_any_memory_layout_are_contiguous(pixel_format: PixelFormat) -> None:
+    size = FrameSize(18, 10)
+    frame = noise_frame(size, pixel_format)
+    tensor = frame_to_tensor(frame, pixel_format).to(memory_format=torch.channels_last)
+    back = tensor_to_frame(tensor, size, pixel_format, 0)
+    for plane, original in zip(back.planes, frame.planes, strict=True):
+        np.testing.assert_array_equal(plane, original)
+        assert plane.flags.c_contiguous
+
+
 @pytest.mark.parametrize(("width", "height"), [(0, 4), (4, 0), (65536, 4), (4, -1)])
 def test_sizes_out_of_range_are_refused(width: int, height: int) -> None:
     with pytest.raises(InvalidSetting, match=r"(width|height) is .*; allowed is 1\.\.65535"):

@@ -274,7 +274,10 @@ def _parameters(stream: Stream) -> tuple[str, bytes | None]:
 
 
 def _layout(stream: Stream) -> str:
-    return stream.layout.name if isinstance(stream, AudioStream) else ""
+    """Name the channel layout where only the container knows it."""
+    if isinstance(stream, AudioStream) and stream.codec_context.name.startswith("pcm_"):
+        return stream.layout.name
+    return ""
 
 
 def _write_parameters(container: str, stream: Stream) -> bytes:

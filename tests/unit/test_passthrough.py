@@ -1,0 +1,315 @@
+"""Sound and subtitles come through untouched, in sync and cut to the frames."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import pytest
+from clips import big_buck_bunny, moving_clip, moving_frames, moving_info
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuvid.errors import CorruptStream
+from neuvid.video.clip import ClipReader, create_clip, open_clip
+from neuvid.video.passthrough import PassthroughUnpacker, SoundPacket
+
+
+class Sound(NamedTuple):
+    """A packet as a demuxer gives it, in seconds."""
+
+    data: bytes
+    time: Fraction
+    duration: Fraction
+
+
+class Description(NamedTuple):
+    """What a container says of a stream."""
+
+    codec: str
+    extradata: bytes | None
+    language: str | None
+    disposition: int
+
+
+def sound_of(path: Path, kind: str) -> tuple[Description, list[Sound]]:
+    """Return a file's first stream of a kind and its packets, without empty subtitles."""
+    with av.open(str(path)) as container:
+        stream = next(stream for stream in container.streams if stream.type == kind)
+        context = stream.codec_context
+        description = Description(
+            context.name, context.extradata, stream.language, int(stream.disposition)
+        )
+        packets = []
+        for packet in container.demux(stream):
+            if packet.size > 2 and packet.pts is not None:
+                time, duration = (n * packet.time_base for n in (packet.pts, packet.duration or 0))
+                packets.append(Sound(bytes(packet), time, duration))
+        return description, packets
+
+
+def chunks_of(reader: ClipReader) -> list[bytes]:
+    """Return all sound and subtitles of a clip."""
+    chunks = reader.passthrough_chunks()
+    for _ in reader:
+        chunks += reader.passthrough_chunks()
+    return chunks + reader.passthrough_chunks()
+
+
+def copy_clip(source: Path, target: Path, start: float = 0, frames: int | None = None) -> list[str]:
+    """Copy a clip frame by frame, sound between the frames; return the notes."""
+    with (
+        open_clip(source, start=start, frames=frames, passthrough=True) as reader,
+        create_clip(target, reader.info) as writer,
+    ):
+        for chunk in reader.passthrough_chunks():
+            writer.write_passthrough(chunk)
+        for frame in reader:
+            writer.write(frame)
+            for chunk in reader.passthrough_chunks():
+                writer.write_passthrough(chunk)
+        for chunk in reader.passthrough_chunks():
+            writer.write_passthrough(chunk)
+    return reader.notes + writer.notes
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "subtitles"),
+    [
+        (".mp4", "aac", "mov_text"),
+        (".mp4", "libmp3lame", None),
+        (".mp4", "libopus", None),
+        (".mp4", "ac3", None),
+        (".mp4", "flac", None),
+        (".mkv", "aac", "subrip"),
+        (".mkv", "libopus", "ass"),
+        (".mkv", "libmp3lame", None),
+        (".mkv", "flac", None),
+        (".mkv", "pcm_s16le", None),
+        (".mkv", "pcm_s24le", None),
+        (".mov", "eac3", None),
+    ],
+)
+def test_packets_are_identical(
+    tmp_path: Path, suffix: str, codec: str, subtitles: str | None
+) -> None:
+    source = moving_clip(
+        tmp_path / f"source{suffix}", frames=75, audio=True, audio_codec=codec, subtitles=subtitles
+    )
+    target = tmp_path / f"target{suffix}"
+    assert copy_clip(source, target) == []
+    for kind in ("audio", "subtitle") if subtitles else ("audio",):
+        before, packets = sound_of(source, kind)
+        after, copied = sound_of(target, kind)
+        assert copied == packets != []
+        if before.codec == "mov_text":  # FFmpeg adds a bit rate to its parameters
+            before, after = before._replace(extradata=None), after._replace(extradata=None)
+        assert after == before
+    frames = [[f.pts * r.info.time_base for f in r] for r in map(open_clip, (source, target))]
+    assert frames[0] == frames[1]
+
+
+def test_real_clip_keeps_its_sound(tmp_path: Path) -> None:
+    assert copy_clip(big_buck_bunny(), tmp_path / "copy.mp4", frames=30) == []
+    _, packets = sound_of(big_buck_bunny(), "audio")
+    _, copied = sound_of(tmp_path / "copy.mp4", "audio")
+    assert copied == packets[: len(copied)]
+    end = Fraction(30, 25)
+    assert copied[-1].time < end <= copied[-1].time + copied[-1].duration
+
+
+def test_samples_of_pcm_in_mov_are_identical(tmp_path: Path) -> None:
+    source = moving_clip(tmp_path / "source.mov", audio=True, audio_codec="pcm_s16le")
+    for suffix in (".mov", ".mp4"):  # these cut pcm into packets as they like
+        assert copy_clip(source, tmp_path / f"copy{suffix}") == []
+        samples = [
+            b"".join(packet.data for packet in sound_of(path, "audio")[1])
+            for path in (source, tmp_path / f"copy{suffix}")
+        ]
+        assert samples[0] == samples[1]
+
+
+def test_transport_stream_becomes_playable_mp4(tmp_path: Path) -> None:
+    source = moving_clip(tmp_path / "source.ts", frames=50, audio=True)
+    copy_clip(source, tmp_path / "copy.mp4")
+    samples = []
+    for path in (source, tmp_path / "copy.mp4"):
+        with av.open(str(path)) as container:
+            samples.append(sum(frame.samples for frame in container.decode(audio=0)))
+    assert samples[0] == samples[1] > 90000
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize("start", [0, 0.6, 2.2])
+def test_sound_is_cut_to_the_frames(tmp_path: Path, suffix: str, start: float) -> None:
+    source = moving_clip(tmp_path / f"source{suffix}", frames=100, audio=True)
+    _, packets = sound_of(source, "audio")
+    with open_clip(source) as whole:
+        times = [frame.pts * whole.info.time_base for frame in whole]
+    begin = next(time for time in times if time - times[0] >= start) if start else Fraction(0)
+    with open_clip(source, start=start, frames=25, passthrough=True) as reader:
+        unpacker = PassthroughUnpacker()
+        cut = [packet for chunk in chunks_of(reader) for packet in unpacker.feed(chunk)]
+        first = Fraction(reader.info.start) * reader.info.time_base
+    tick = unpacker.streams[0].time_base
+    unpacker.close()
+    inside = [
+        packet
+        for packet in packets
+        if (not start or packet.time + packet.duration > begin) and packet.time < begin + first + 1
+    ]
+    assert [packet.data for packet in cut] == [packet.data for packet in inside]
+    for packet, original in zip(cut, inside, strict=True):
+        assert abs(packet.pts * tick - (original.time - begin)) <= tick
+    assert cut[0].pts * tick <= first
+    assert (cut[-1].pts + cut[-1].duration) * tick >= first + 1 - tick
+
+
+def test_subtitle_on_show_at_the_start_is_kept(tmp_path: Path) -> None:
+    source = moving_clip(tmp_path / "source.mkv", frames=100, subtitles="subrip")
+    copy_clip(source, tmp_path / "copy.mkv", start=2.4, frames=25)
+    _, lines = sound_of(tmp_path / "copy.mkv", "subtitle")
+    assert lines == [
+        Sound(b"line 2", Fraction(0), Fraction(4, 10)),
+        Sound(b"line 3", Fraction(6, 10), Fraction(8, 10)),
+    ]
+
+
+def test_clip_that_begins_before_zero_is_moved_with_its_sound(tmp_path: Path) -> None:
+    source = moving_clip(tmp_path / "source.mp4", frames=50, audio=True)
+    early = tmp_path / "early.ts"
+    options = {"avoid_negative_ts": "disabled"}
+    with (
+        av.open(str(source)) as clip,
+        av.open(str(early), "w", container_options=options) as output,
+    ):
+        streams = {s.index: output.add_stream_from_template(s) for s in clip.streams}
+        for packet in clip.demux():
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                shift = round(Fraction(2, 5) / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    with open_clip(early, passthrough=True) as reader:
+        assert reader.info.start == 0
+        assert len(list(reader)) == 50
+        moved = unpack(reader.passthrough_chunks())
+    _, original = sound_of(source, "audio")
+    for sound, before in zip(moved, original, strict=True):
+        assert abs(sound.pts / 90000 - before.time) < 0.001
+
+
+def test_chunks_come_while_frames_are_read() -> None:
+    with open_clip(big_buck_bunny(), passthrough=True) as reader:
+        header = reader.passthrough_chunks()
+        sizes = []
+        for _ in reader:
+            sizes.append(sum(map(len, reader.passthrough_chunks())))
+        last = sum(map(len, reader.passthrough_chunks()))
+    assert header
+    assert sum(size > 0 for size in sizes) == 5  # one a second
+    assert max(last, *sizes) < 2.5 * sum(sizes) / 5
+
+
+def test_clip_is_silent_unless_sound_is_asked_for(tmp_path: Path) -> None:
+    source = moving_clip(tmp_path / "source.mp4", audio=True)
+    with open_clip(source) as reader:
+        assert chunks_of(reader) == []
+    with open_clip(moving_clip(tmp_path / "silent.mp4"), passthrough=True) as reader:
+        assert chunks_of(reader) == []
+
+
+def test_what_a_container_cannot_hold_is_noted(tmp_path: Path) -> None:
+    source = moving_clip(tmp_path / "source.mkv", audio=True, subtitles="subrip")
+    assert copy_clip(source, tmp_path / "copy.mp4") == ["mp4 cannot hold subtitle (srt)"]
+    assert len(sound_of(tmp_path / "copy.mp4", "audio")[1]) > 2
+    silent = ["bare planes have no sound and no subtitles"]
+    assert copy_clip(source, tmp_path / "copy.y4m") == silent
+    pictures = ["a folder of pictures has no sound and no subtitles"]
+    assert copy_clip(source, tmp_path / "pictures", frames=2) == pictures
+
+
+def test_what_cannot_be_carried_is_noted(tmp_path: Path) -> None:
+    source = moving_clip(tmp_path / "source.mkv", audio=True)
+    with av.open(str(source)) as clip, av.open(str(tmp_path / "font.mkv"), "w") as output:
+        streams = {s.index: output.add_stream_from_template(s) for s in clip.streams}
+        output.add_attachment("font.ttf", "application/x-truetype-font", b"no font at all")
+        for packet in clip.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    notes = copy_clip(tmp_path / "font.mkv", tmp_path / "copy.mkv")
+    assert len(notes) == 1 and "attachment" in notes[0] and "is left out" in notes[0]
+
+
+@pytest.fixture(scope="module")
+def chunks(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    path = tmp_path_factory.mktemp("sound") / "clip.mp4"
+    moving_clip(path, frames=75, audio=True, subtitles="mov_text")
+    with open_clip(path, passthrough=True) as reader:
+        return chunks_of(reader)
+
+
+def unpack(pieces: list[bytes]) -> list[SoundPacket]:
+    unpacker = PassthroughUnpacker()
+    try:
+        return [packet for piece in pieces for packet in unpacker.feed(piece)]
+    finally:
+        unpacker.close()
+
+
+def test_bytes_may_come_in_any_pieces(chunks: list[bytes]) -> None:
+    stream = b"".join(chunks)
+    whole = unpack([stream])
+    assert len(whole) > 100
+    assert unpack(chunks) == whole
+    assert unpack([stream[n : n + 7] for n in range(0, len(stream), 7)]) == whole
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_damage_is_caught_or_harmless(chunks: list[bytes], data: st.DataObject) -> None:
+    stream = bytearray(b"".join(chunks))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, 3000) | st.integers(0, len(stream) - 1))
+        stream[place] ^= data.draw(st.integers(1, 255))
+    del stream[data.draw(st.integers(len(stream) // 2, len(stream))) :]
+    try:
+        packets = unpack([bytes(stream)])
+    except CorruptStream:
+        return
+    assert sum(len(packet.data) for packet in packets) <= len(stream)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_damaged_sound_cannot_stop_the_video(
+    chunks: list[bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    stream = bytearray(b"".join(chunks[1:]))
+    for _ in range(3):
+        stream[data.draw(st.integers(0, len(stream) - 1))] ^= data.draw(st.integers(1, 255))
+    info = moving_info()
+    path = tmp_path_factory.mktemp("damaged") / "clip.mp4"
+    with create_clip(path, info) as writer:
+        writer.write_passthrough(chunks[0])
+        with suppress(CorruptStream):
+            writer.write_passthrough(bytes(stream))
+        for frame in moving_frames(info, 3):
+            writer.write(frame)
+    with open_clip(path) as reader:
+        assert len(list(reader)) == 3
+
+
+def test_description_must_come_first(chunks: list[bytes], tmp_path: Path) -> None:
+    info = moving_info()
+    late = pytest.raises(CorruptStream, match="after the first frame")
+    with late, create_clip(tmp_path / "clip.mp4", info) as writer:
+        writer.write(next(moving_frames(info, 1)))
+        writer.write_passthrough(chunks[0])
+    with pytest.raises(CorruptStream), create_clip(tmp_path / "clip.mp4", info) as writer:
+        writer.write_passthrough(chunks[1])
+    assert list(tmp_path.iterdir()) == []
