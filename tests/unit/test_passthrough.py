@@ -149,7 +149,11 @@ def test_sound_is_cut_to_the_frames(tmp_path: Path, suffix: str, start: float) -
     _, packets = sound_of(source, "audio")
     with open_clip(source) as whole:
         times = [frame.pts * whole.info.time_base for frame in whole]
-    begin = next(time for time in times if time - times[0] >= start) if start else Fraction(0)
+    begin = (
+        next(time for time in times if time - times[0] >= Fraction(str(start)))
+        if start
+        else Fraction(0)
+    )
     with open_clip(source, start=start, frames=25, passthrough=True) as reader:
         unpacker = PassthroughUnpacker()
         cut = [packet for chunk in chunks_of(reader) for packet in unpacker.feed(chunk)]
