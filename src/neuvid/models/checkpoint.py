@@ -23,6 +23,7 @@ from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
 from neuvid.models.implicit import ImplicitConfig, ImplicitModel
 from neuvid.models.intra import IntraConfig
 from neuvid.models.presets import PRESETS, build_model, preset
+from neuvid.nn.integer import make_exact
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # checkpoints that come with the package
 SUFFIX = ".safetensors"
@@ -33,9 +34,14 @@ Z_SYMBOL_MAX = 64  # symbols of z beyond it escape
 
 
 class Arithmetic(StrEnum):
-    """How the networks compute; a stream decodes only with that of its encoder."""
+    """How the networks compute; a stream decodes only with that of its encoder.
+
+    INTEGER gives the same results on every machine. FLOAT32 gives its own on each kind of
+    processor and for each number of threads.
+    """
 
     FLOAT32 = "float32"
+    INTEGER = "integer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ def shipped_weights(name: str) -> Path | None:
 
 
 def load_model(
-    name: str | Path, *, device: str = "cpu", arithmetic: Arithmetic = Arithmetic.FLOAT32
+    name: str | Path, *, device: str = "cpu", arithmetic: Arithmetic = Arithmetic.INTEGER
 ) -> LoadedModel:
     """Load a preset whose weights come with the package, or a checkpoint file.
 
@@ -141,8 +147,17 @@ def load_model(
     network.eval().requires_grad_(False)
     network.to(target)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if arithmetic is Arithmetic.INTEGER:
+        _make_exact(network, path)
     digest = hashlib.sha256(path.read_bytes()).digest()[:DIGEST_BYTES]
     return LoadedModel(metadata["name"], digest, arithmetic, network, tables, target)
+
+
+def _make_exact(network: ImplicitModel, path: Path) -> None:
+    try:
+        make_exact(network)
+    except ValueError as error:
+        raise UnreadableInput(path, f"a damaged checkpoint ({error})") from error
 
 
 _TABLE_KEYS = ("cumulative", "starts", "offsets", "thresholds")

@@ -83,7 +83,8 @@ class IntraPrior(nn.Module):
         scaled = None if y is None else y / unit
         features = self.hyperprior.code(scaled, grid, positions, coder)
         params = self.fusion(features)[:, :, : grid[0], : grid[1]]
-        encoder_step, decoder_step = (1.5 * self.sigmoid(params[:, :2]) + 0.5).chunk(2, 1)
+        steps: Tensor = 1.5 * self.sigmoid(params[:, :2]) + 0.5
+        encoder_step, decoder_step = steps.chunk(2, 1)
         common = self.reduction(params)
 
         def parameters(step: int, coded: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,43 @@
+// Kernels for any processor.
+#include <cfloat>
+
+#include "kernels.h"
+
+namespace neuvid {
+namespace {
+
+using std::int16_t;
+using std::int32_t;
+using std::size_t;
+using std::uint32_t;
+
+struct PanelInput {
+  const int16_t* rows;
+  size_t row_stride;
+  const int16_t* columns;
+  size_t group_stride, pairs;
+};
+
+void multiply_panel(const PanelInput& input, size_t groups,
+                    int32_t (&sums)[group_rows][panel_groups * group_columns]) {
+  for (size_t r = 0; r < group_rows; ++r)
+    for (size_t group = 0; group < groups; ++group) {
+      const int16_t* row = input.rows + r * input.row_stride;
+      const int16_t* columns = input.columns + group * input.group_stride;
+      uint32_t total[group_columns] = {};
+      for (size_t pair = 0; pair < input.pairs; ++pair, row += 2, columns += 2 * group_columns)
+        for (size_t c = 0; c < group_columns; ++c)
+          total[c] += static_cast<uint32_t>(row[0] * columns[2 * c]) +
+                      static_cast<uint32_t>(row[1] * columns[2 * c + 1]);
+      for (size_t c = 0; c < group_columns; ++c)
+        sums[r][group * group_columns + c] = static_cast<int32_t>(total[c]);
+    }
+}
+
+#include "kernels.inl"
+
+}  // namespace
+
+extern const Kernels portable_kernels = kernels("portable");
+
+}  // namespace neuvid
