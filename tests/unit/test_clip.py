@@ -246,6 +246,17 @@ def test_streamable_containers_come_through_pipes(tmp_path: Path, suffix: str) -
         assert_same(list(reader), whole[10:13])
 
 
+def test_named_pipes_are_read(tmp_path: Path) -> None:
+    path = moving_clip(tmp_path / "clip.mkv", frames=30)
+    pipe = tmp_path / "pipe.mkv"
+    os.mkfifo(pipe)
+    feeder = threading.Thread(target=pipe.write_bytes, args=(path.read_bytes(),))
+    feeder.start()
+    with open_clip(pipe, start=0.4) as reader:
+        assert_same(list(reader), frames_of(path)[10:])
+    feeder.join()
+
+
 @pytest.mark.parametrize("pixel_format", PixelFormat)
 def test_bare_planes_are_read_from_files_and_pipes(
     tmp_path: Path, pixel_format: PixelFormat
@@ -364,6 +375,16 @@ def test_damage_in_the_middle_is_noted(tmp_path: Path) -> None:
     assert 200 < len(frames) < 251
     assert [note for note in reader.notes if "damaged" in note]
     assert all(before.pts < after.pts for before, after in pairwise(frames))
+
+
+def test_iteration_ends_when_the_reader_is_closed(tmp_path: Path) -> None:
+    path = moving_clip(tmp_path / "clip.mp4", frames=60)
+    with open_clip(path) as reader:
+        frames = iter(reader)
+        kept = [next(frames) for _ in range(3)]
+    rest = list(frames)
+    assert len(rest) < 57
+    assert_same(kept + rest, frames_of(path)[: 3 + len(rest)])
 
 
 def test_change_of_size_is_refused(tmp_path: Path) -> None:

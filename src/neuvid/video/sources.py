@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, dropwhile
@@ -125,6 +125,7 @@ class StreamSource:
 
     def close(self) -> None:
         """Close the file."""
+        self._packets.close()  # FFmpeg must not read on
         self._container.close()
 
     def _count(self) -> int | None:
@@ -185,7 +186,7 @@ class StreamSource:
             elif self.passthrough:
                 self.passthrough.add(packet)
 
-    def _demux(self) -> Iterator[Packet[Stream]]:
+    def _demux(self) -> Generator[Packet[Stream], None, None]:
         """Yield all packets; raise UnreadableInput where the file is seen to be cut off."""
         cut_anywhere = self._container.format.name == "mpegts"
         suspect: Packet[Stream] | None = None  # damaged, or the last one of a file that is cut
