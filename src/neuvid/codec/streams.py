@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import takewhile
 from math import ceil, isfinite
+from pathlib import Path
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.bitstream.packet import Packet, PassthroughChunk, StreamHeader
@@ -20,7 +21,7 @@ from neuvid.errors import (
     InvalidSetting,
     ModelMismatch,
 )
-from neuvid.models.checkpoint import LoadedModel, load_model, shipped_weights
+from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, shipped_weights
 from neuvid.models.presets import PRESETS
 from neuvid.video.clip import ClipPath, create_clip
 from neuvid.video.frame import Frame
@@ -58,7 +59,7 @@ def decode_stream(
     source: StreamPath,
     target: ClipPath,
     *,
-    model: LoadedModel | None = None,
+    model: LoadedModel | str | Path | None = None,
     device: str = "cpu",
     start: float | Fraction = 0,
     keep_going: bool = False,
@@ -67,11 +68,13 @@ def decode_stream(
 ) -> DecodeReport:
     """Decode a stream with its sound to a clip; `open_stream` and `create_clip` name the ends.
 
-    `model` is needed where the stream's checkpoint does not come with neuvid; else it is loaded
-    on `device`. The first frame written is the one at `start` seconds into the stream or the
-    next one; times are then counted from it. Damage raises CorruptStream or Desynchronised and
-    leaves no output; with `keep_going`, all intact frames before it are written, and what
-    follows from the next intact intra frame on. Memory does not grow with the length.
+    `model`, loaded or the file of its checkpoint, is needed where the stream's checkpoint does
+    not come with neuvid; what is not loaded yet runs on `device`. The first frame written is the
+    one at `start` seconds into the stream or the next one; times are then counted from it.
+
+    Damage raises CorruptStream or Desynchronised and leaves no output. With `keep_going`, all
+    intact frames before it are written, and what follows from the next intact intra frame on.
+    Memory does not grow with the length.
 
     Raises InvalidSetting, UnreadableInput, UnwritableOutput, ModelMismatch and CorruptStream.
     """
@@ -105,7 +108,7 @@ def decode_stream(
 def verify_stream(
     source: StreamPath,
     *,
-    model: LoadedModel | None = None,
+    model: LoadedModel | str | Path | None = None,
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
@@ -132,24 +135,33 @@ def verify_stream(
             return VerifyReport(statistics=decoding.statistics(), undecoded=None)
 
 
-def find_model(header: StreamHeader, device: str = "cpu") -> LoadedModel:
-    """Load the checkpoint that a stream was written with, of those that come with neuvid.
+def load_model_of(
+    header: StreamHeader, name: str | Path | None = None, *, device: str = "cpu"
+) -> LoadedModel:
+    """Load the checkpoint that a stream was written with, ready for the stream's arithmetic.
 
-    Raises ModelMismatch where it is not among them.
+    `name` is the checkpoint's file, None for a checkpoint that comes with neuvid. Raises
+    ModelMismatch where it does not, or where the stream needs an arithmetic unknown here; and as
+    `load_model` does.
     """
-    name = header.model
-    if name not in PRESETS or not shipped_weights(name):
+    try:
+        arithmetic = Arithmetic(header.arithmetic)
+    except ValueError:
+        raise ModelMismatch(f"it needs {header.arithmetic} arithmetic, unknown here") from None
+    if name is None and (header.model not in PRESETS or not shipped_weights(header.model)):
         raise ModelMismatch(
-            f"it was written with checkpoint {header.checkpoint.hex()[:8]} of {name!r}, which "
-            "does not come with neuvid: name the checkpoint's file"
+            f"it was written with checkpoint {header.checkpoint.hex()[:8]} of "
+            f"{header.model!r}, which does not come with neuvid: its file is needed"
         )
-    return load_model(name, device=device)
+    return load_model(name or header.model, device=device, arithmetic=arithmetic)
 
 
 def _open_decoder(
-    header: StreamHeader, model: LoadedModel | None, device: str, max_pixels: int
+    header: StreamHeader, model: LoadedModel | str | Path | None, device: str, max_pixels: int
 ) -> Decoder:
-    return Decoder(model or find_model(header, device), header, max_pixels=max_pixels)
+    if not isinstance(model, LoadedModel):
+        model = load_model_of(header, model, device=device)
+    return Decoder(model, header, max_pixels=max_pixels)
 
 
 def _check(reader: PacketReader) -> StreamStatistics:
@@ -190,7 +202,7 @@ class _Decoding:
         self._damage = damage
         self._total = reader.total_frames
         self._head: list[bytes] = []  # sound from before the place that was sought
-        self._begin(0)
+        self._begin(0, first_byte=0)
 
     def seek(self, start: float | Fraction) -> _Cut:
         """Go to where decoding must begin for the frame at `start` seconds."""
@@ -205,7 +217,7 @@ class _Decoding:
             seconds = float(self._reader.index().duration * time_base)
             raise InvalidSetting("start", got=start, expected=f"0 to below {seconds:g} seconds")
         self._reader.seek(intra.pts - round(SOUND_PREROLL / time_base))
-        self._begin(intra.number)
+        self._begin(intra.number, first_byte=self._reader.position)
         return _Cut(first_pts, first_pts * time_base)
 
     def statistics(self) -> StreamStatistics:
@@ -224,10 +236,10 @@ class _Decoding:
         if self._damage.first and self._total:
             self.lost_frames += max(0, self._total - self._next_number)
 
-    def _begin(self, number: int) -> None:
+    def _begin(self, number: int, first_byte: int) -> None:
         left = None if self._total is None else self._total - number
         self._next_number = number
-        self._first_byte = self._reader.position
+        self._first_byte = first_byte
         self._tally = Tally(self._reader.header, left)
 
     def _packets(self) -> Iterator[Packet | PassthroughChunk]:

@@ -1,0 +1,79 @@
+"""`neuvid decode`: a stream to a clip."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import torch
+import typer
+
+from neuvid.cli.options import STANDARD, Device, Json, MaxPixels, StreamModel, Threads, check_paths
+from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, summary_of, tell
+from neuvid.codec.decoder import MAX_PIXELS
+from neuvid.codec.streams import DecodeReport, decode_stream
+
+LOSS = 1  # exit code
+
+
+def decode(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A stream (.nvid), or - for a pipe.")
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUTPUT",
+            help="A file: .mp4, .mkv, .mov (H.264 that looks the same), .y4m or .yuv; "
+            "a folder for png pictures; or - for y4m to a pipe.",
+        ),
+    ],
+    seek: Annotated[
+        float, typer.Option(help="Begin with the frame so many seconds into the stream.")
+    ] = 0,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Write what is intact of a damaged stream; the exit code is 1 if frames are lost.",
+        ),
+    ] = False,
+    model: StreamModel = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    json: Json = False,
+) -> None:
+    """Decode a stream to a clip."""
+    check_paths(source, target)
+    if threads:
+        torch.set_num_threads(threads)
+    with show_progress("Decoding") as progress:
+        report = decode_stream(
+            source,
+            target,
+            model=model,
+            device=device,
+            start=seek,
+            keep_going=keep_going,
+            max_pixels=max_pixels,
+            progress=progress,
+        )
+    tell(report.notes)
+    if json:
+        print_json(_numbers(report), sys.stderr if target == STANDARD else sys.stdout)
+    else:
+        print(f"{target}: {summary_of(report.statistics)}", file=sys.stderr)
+    if report.damage is not None:
+        lost = f"{report.lost_frames} frames are lost, the rest is written"
+        print(f"neuvid: error: {source} is damaged, {lost}: {report.damage}", file=sys.stderr)
+        raise typer.Exit(LOSS)
+
+
+def _numbers(report: DecodeReport) -> dict[str, object]:
+    result: dict[str, object] = {
+        "written_frames": report.written_frames,
+        "lost_frames": report.lost_frames,
+        "damage": report.damage,
+    }
+    return numbers_of(report.statistics) | speed_of(report.statistics) | result

@@ -1,0 +1,30 @@
+"""`neuvid import`: published checkpoints to one of neuvid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuvid.errors import InvalidSetting
+from neuvid.models.checkpoint import SUFFIX, load_model, save_model
+from neuvid.models.published import read_published
+
+
+def import_checkpoint(
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT...", help="The image and the video checkpoint of DCVC-RT."
+        ),
+    ],
+    target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="What to write.")],
+) -> None:
+    """Turn published checkpoints into one of neuvid."""
+    if target.suffix != SUFFIX:
+        raise InvalidSetting("output", got=str(target), expected=f"a file that ends in {SUFFIX}")
+    model = read_published(checkpoints)
+    sources = ", ".join(path.name for path in checkpoints)
+    save_model(target, "rt", model, {"source": f"published checkpoints: {sources}"})
+    print(f"{target}: {load_model(target).digest.hex()}")

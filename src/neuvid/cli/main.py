@@ -1,0 +1,101 @@
+"""`neuvid`: each command is in a file of its own, which is imported when the command is run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from neuvid.errors import NeuvidError
+
+COMMANDS = {  # module and name of each command, and the first line of its help
+    "encode": ("encode:encode", "Encode a clip to a stream (.nvid)."),
+    "decode": ("decode:decode", "Decode a stream to a clip."),
+    "info": ("info:info", "Tell what a stream holds."),
+    "verify": ("verify:verify", "Check all of a stream, and decode it with nothing written."),
+    "models": ("models:models", "List the models that neuvid knows by name."),
+    "import": ("importing:import_checkpoint", "Turn published checkpoints into one of neuvid."),
+    "train": ("train:train", "Train a model by a recipe."),
+    "data": ("data:app", "Make training sets."),
+}
+FAILURE = 2  # exit codes
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class _LazyCommands(TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and _load(name), rest
+
+
+app = typer.Typer(cls=_LazyCommands, add_completion=False, help="A practical neural video codec.")
+
+
+def _stand_in() -> None:
+    """Stands for a command in the list of commands."""
+
+
+for _name, (_, _summary) in COMMANDS.items():
+    app.command(_name, help=_summary)(_stand_in)
+
+
+def _load(name: str) -> Any:
+    """Return the command `name` as what Typer runs."""
+    module, attribute = COMMANDS[name][0].split(":")
+    command = getattr(import_module(f"neuvid.cli.{module}"), attribute)
+    if not isinstance(command, typer.Typer):
+        function, command = command, typer.Typer(add_completion=False)
+        command.command(name)(function)
+    return get_command(command)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code.
+
+    What goes wrong for a reason outside neuvid is told in one line, with exit code 2.
+    """
+    try:
+        code = app(args=arguments or ["--help"], prog_name="neuvid", standalone_mode=False)
+        sys.stdout.flush()
+        return code or 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except typer.TyperException as error:
+        return _fail(error.format_message())
+    except NeuvidError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename or 'standard output'}: {error.strerror}")
+    except ImportError as error:
+        return _fail(f"{error.name} is not installed; try: pip install 'neuvid[train]'")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        return _fail("not enough memory for frames of this size")
+
+
+def run() -> None:
+    """Run `neuvid` as a program."""
+    # Threads of OpenMP that spin while they wait would slow down the other threads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # told already; Python must not try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _fail(reason: str) -> int:
+    if reason:  # help that was shown instead of running a command has none
+        print("neuvid: error:", " ".join(reason.split()), file=sys.stderr)
+    return FAILURE

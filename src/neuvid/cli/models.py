@@ -1,0 +1,40 @@
+"""`neuvid models`: what models there are."""
+
+from __future__ import annotations
+
+from neuvid.cli.options import Json
+from neuvid.cli.output import print_json, print_rows
+from neuvid.models.checkpoint import load_model, shipped_weights
+from neuvid.models.complexity import measure_complexity
+from neuvid.models.presets import PRESETS
+
+
+def models(json: Json = False) -> None:
+    """List the models that neuvid knows by name.
+
+    Multiply-accumulates are those of encoding and rendering a frame, in thousands per pixel.
+    """
+    rows = [_row(name) for name in PRESETS]
+    if json:
+        print_json({"models": rows})
+    else:
+        print_rows([{name: _text(value) for name, value in row.items()} for row in rows])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return "no weights yet" if value is None else str(value)
+
+
+def _row(name: str) -> dict[str, object]:
+    complexity = measure_complexity(PRESETS[name])
+    has_weights = shipped_weights(name) is not None
+    return {
+        "model": name,
+        "image_parameters": complexity.image_parameters,
+        "video_parameters": complexity.video_parameters,
+        "intra_kmac_per_pixel": sum(complexity.intra.values()),
+        "inter_kmac_per_pixel": sum(complexity.inter.values()),
+        "checkpoint": load_model(name).digest.hex() if has_weights else None,
+    }

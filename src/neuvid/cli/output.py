@@ -1,0 +1,100 @@
+"""What commands tell: progress, notes, tables and numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from neuvid.codec.statistics import StreamStatistics
+
+
+@contextmanager
+def show_progress(title: str) -> Iterator[Callable[[StreamStatistics], None]]:
+    """Show a bar on a terminal as long as the block lasts; what is yielded moves it on."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rates]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(title, total=None, rates="")
+
+        def update(done: StreamStatistics) -> None:
+            rates = f"{done.frames_per_second:.1f} fps  {done.bits_per_pixel:.3f} bpp"
+            bar.update(task, completed=done.frames, total=done.expected_frames, rates=rates)
+
+        yield update
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Print notes to standard error."""
+    for note in notes:
+        print("neuvid: note:", note, file=sys.stderr)
+
+
+def print_json(numbers: Mapping[str, object], file: TextIO | None = None) -> None:
+    """Print one JSON object, on standard output if no file is given."""
+    print(json.dumps(numbers, indent=2), file=file)
+
+
+def print_values(values: Mapping[str, str]) -> None:
+    """Print names and values in two columns."""
+    width = max(map(len, values))
+    for name, value in values.items():
+        print(f"{name:<{width}}  {value if value.isprintable() else ascii(value)}")
+
+
+def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print a table; the keys of its rows are the titles of the columns."""
+    if not rows:
+        return
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console(soft_wrap=True, highlight=False, markup=False).print(table)
+
+
+def numbers_of(statistics: StreamStatistics) -> dict[str, object]:
+    """Return the numbers of a stream for machines; sizes are in bytes."""
+    sizes = {
+        "video": statistics.payload_bytes,
+        "overhead": statistics.overhead_bytes,
+        "passthrough": statistics.passthrough_bytes,
+    }
+    return {
+        "frames": statistics.frames,
+        "seconds": statistics.seconds,
+        "bytes": sizes | {"total": sum(sizes.values())},
+        "bits_per_pixel": statistics.bits_per_pixel,
+        "kilobits_per_second": statistics.kilobits_per_second,
+    }
+
+
+def speed_of(statistics: StreamStatistics) -> dict[str, object]:
+    """Return how fast the work was, for machines."""
+    return {
+        "elapsed_seconds": statistics.elapsed_seconds,
+        "frames_per_second": statistics.frames_per_second,
+    }
+
+
+def summary_of(statistics: StreamStatistics) -> str:
+    """Return one line about a stream for people."""
+    return (
+        f"{statistics.frames} frames, {statistics.seconds:.2f} s, "
+        f"{statistics.bits_per_pixel:.4f} bits per pixel, "
+        f"{statistics.kilobits_per_second:.1f} kbit/s; "
+        f"{statistics.frames_per_second:.2f} frames per second"
+    )
