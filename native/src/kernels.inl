@@ -62,8 +62,8 @@ void round_row(const float* __restrict row, size_t inputs, int16_t* __restrict i
   unit = power_of_two(exponent - activation_bits);
   for (size_t i = 0; i < inputs; ++i) {
     float scaled = row[i] * scale;
-    scaled = scaled < -activation_limit ? -activation_limit : scaled;
-    scaled = scaled > activation_limit ? activation_limit : scaled;
+    scaled = scaled > -activation_limit ? scaled : -activation_limit;  // so is what is no number
+    scaled = scaled < activation_limit ? scaled : activation_limit;
     integers[i] = static_cast<int16_t>(bits_of(scaled + nearest) - bits_of(nearest));
   }
 }

@@ -20,17 +20,18 @@ struct PanelInput {
 
 void multiply_panel(const PanelInput& input, size_t groups,
                     int32_t (&sums)[group_rows][panel_groups * group_columns]) {
-  for (size_t r = 0; r < group_rows; ++r)
-    for (size_t group = 0; group < groups; ++group) {
-      const int16_t* row = input.rows + r * input.row_stride;
-      const int16_t* columns = input.columns + group * input.group_stride;
-      uint32_t total[group_columns] = {};
-      for (size_t pair = 0; pair < input.pairs; ++pair, row += 2, columns += 2 * group_columns)
+  for (size_t group = 0; group < groups; ++group)
+    for (size_t r = 0; r < group_rows; ++r) {
+      const int16_t* __restrict row = input.rows + r * input.row_stride;
+      const int16_t* __restrict columns = input.columns + group * input.group_stride;
+      int32_t total[group_columns] = {};
+      for (size_t pair = 0; pair < input.pairs; ++pair, row += 2, columns += 2 * group_columns) {
+        const int16_t first = row[0], second = row[1];
+#pragma GCC unroll 1  // a loop is vectorised where its unrolled form is not
         for (size_t c = 0; c < group_columns; ++c)
-          total[c] += static_cast<uint32_t>(row[0] * columns[2 * c]) +
-                      static_cast<uint32_t>(row[1] * columns[2 * c + 1]);
-      for (size_t c = 0; c < group_columns; ++c)
-        sums[r][group * group_columns + c] = static_cast<int32_t>(total[c]);
+          total[c] += first * columns[2 * c] + second * columns[2 * c + 1];
+      }
+      for (size_t c = 0; c < group_columns; ++c) sums[r][group * group_columns + c] = total[c];
     }
 }
 

@@ -42,16 +42,28 @@ class IntegerMatrix:
         """
         if not (weights.isfinite().all() and bias.isfinite().all()):
             raise ValueError("weights must be finite")
-        precise = weights.double()
-        shifts = torch.full((len(weights), 1), SHIFT_MAX, device=weights.device)
+        shifts = _first_shifts(weights)
         while True:
-            integers = (precise * torch.exp2(shifts.double())).round()
-            sums = torch.stack([part.abs().sum(1) for part in torch.split(integers, SEGMENT, 1)], 1)
-            excessive = (sums > SEGMENT_SUM_MAX).any(1) | (integers.abs() > WEIGHT_MAX).any(1)
+            integers = (weights * power_of_two(shifts)[:, None]).round()
+            excessive = _segment_sums(integers) > SEGMENT_SUM_MAX
+            excessive |= integers.abs().amax(1) > WEIGHT_MAX
             if not excessive.any():
-                steps = power_of_two(-shifts.int())[:, 0]
-                return cls(integers.to(torch.int16), steps, bias.float())
-            shifts = shifts - excessive.long()[:, None]
+                return cls(integers.to(torch.int16), power_of_two(-shifts), bias)
+            shifts = shifts - excessive.int()
+
+
+def _segment_sums(weights: Tensor) -> Tensor:
+    """Return the largest sum [outputs] of absolute weights in a segment, in double precision."""
+    parts = torch.split(weights.abs(), SEGMENT, 1)
+    return torch.stack([part.sum(1, dtype=torch.float64) for part in parts]).amax(0)
+
+
+def _first_shifts(weights: Tensor) -> Tensor:
+    """Return shifts [outputs], int32, with which the rounded weights are the least too large."""
+    sums = torch.frexp(_segment_sums(weights)).exponent
+    largest = torch.frexp(weights.abs().amax(1)).exponent
+    fitting = torch.minimum(SEGMENT_SUM_MAX.bit_length() - sums, WEIGHT_MAX.bit_length() - largest)
+    return (fitting + 1).clamp(-SHIFT_MAX, SHIFT_MAX)
 
 
 def power_of_two(exponents: Tensor) -> Tensor:
