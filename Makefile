@@ -5,6 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test check setup
 
 demo: setup
+	$(BIN)/python demo.py
 
 test: setup check
 

@@ -1,0 +1,1 @@
+"""Codecs compared through real files: rates, distortions, curves and reports."""

@@ -1,0 +1,137 @@
+"""neuvid's own codec, through its own files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import neuvid
+from neuvid.bitstream.container import PacketReader
+from neuvid.bitstream.packet import Packet
+from neuvid.choice import QUALITIES
+from neuvid.codec.clips import encode_clip
+from neuvid.codec.schedule import Schedule
+from neuvid.codec.streams import decode_stream
+from neuvid.errors import InvalidSetting
+from neuvid.evaluation.anchors import Structure
+from neuvid.evaluation.ffmpeg import Cost
+from neuvid.evaluation.memory import peak_bytes, reset_peak
+from neuvid.evaluation.source import RawClip
+from neuvid.models.checkpoint import LoadedModel, load_model
+from neuvid.rate.controller import FixedQuality
+from neuvid.video.clip import open_clip
+
+
+@dataclass(frozen=True, slots=True)
+class NeuvidCodec:
+    """A model of neuvid at constant qualities; `model` is a preset or a checkpoint file.
+
+    Raises InvalidSetting for random access, UnreadableInput and InvalidSetting as `load_model`.
+    """
+
+    model: str
+    structure: Structure
+    threads: int
+    device: str = "cpu"
+    qualities: tuple[float, ...] = ()
+
+    suffix = ".nvid"
+
+    def __post_init__(self) -> None:
+        if self.structure.random_access:
+            raise InvalidSetting("random access", got=self.model, expected="an encoder of ffmpeg")
+        self._load()
+
+    @property
+    def name(self) -> str:
+        """The preset, or the checkpoint's file name."""
+        return Path(self.model).name.removesuffix(".safetensors")
+
+    @property
+    def version(self) -> str:
+        """The code and the weights that encode."""
+        weights = self._load().digest.hex()[:8]
+        return f"neuvid {version('neuvid')}, code {_code_digest()[:8]}, weights {weights}"
+
+    def describe(self, quality: float) -> str:
+        """Return an encoding in words."""
+        return f"quality {quality:g}"
+
+    def identity(self, quality: float) -> str:
+        """Return text that differs where streams may differ."""
+        weights = self._load().digest.hex()
+        return f"{weights} {_code_digest()} {quality} {self.structure} {self.device}"
+
+    def settings(self, points: int) -> list[float]:
+        """Return the qualities asked for, else `points` of them, from the fewest bits on."""
+        if self.qualities:
+            return sorted(self.qualities)
+        step = (QUALITIES - 1) / max(points - 1, 1)
+        return [float(round(step * number)) for number in range(points)]
+
+    def encode(self, clip: RawClip, quality: float, stream: Path) -> Cost:
+        """Encode a clip; the time of loading the model does not count."""
+        model = self._load()
+        schedule = Schedule(self.structure.intra_period, scene_cuts=False)
+
+        def work() -> None:
+            with open_clip(clip.path, raw=clip.format) as frames:
+                encode_clip(
+                    frames, stream, model=model, control=FixedQuality(quality), schedule=schedule
+                )
+
+        raw = f"--size {clip.size} --fps {clip.format.frame_rate}"
+        raw += f" --pixel-format {clip.format.pixel_format.value}"
+        setting = f"--qp {quality:g} --intra-period {self.structure.intra_period} --no-scene-cuts"
+        command = f"neuvid encode {clip.path} {stream} --model {self.model} {setting} {raw}"
+        return self._measure(command, work)
+
+    def decode(self, clip: RawClip, stream: Path, decoded: Path) -> Cost:
+        """Decode a stream into bare planes; the time of loading the model does not count."""
+        model = self._load()
+
+        def work() -> None:
+            decode_stream(stream, decoded, model=model)
+
+        return self._measure(f"neuvid decode {stream} {decoded} --model {self.model}", work)
+
+    def container_bytes(self, stream: Path) -> int:
+        """Return the bytes of a stream that are no coded frame."""
+        with stream.open("rb") as file:
+            payloads = [len(p.payload) for p in PacketReader(file) if isinstance(p, Packet)]
+        return stream.stat().st_size - sum(payloads)
+
+    def _load(self) -> LoadedModel:
+        torch.set_num_threads(self.threads)
+        return _load_once(self.model, self.device)
+
+    def _measure(self, command: str, work: Callable[[], None]) -> Cost:
+        reset_peak(os.getpid())
+        begin = time.perf_counter()
+        work()
+        return Cost(command, time.perf_counter() - begin, peak_bytes(os.getpid()))
+
+
+@cache
+def _load_once(name: str, device: str) -> LoadedModel:
+    return load_model(name, device=device)
+
+
+@cache
+def _code_digest() -> str:
+    """Return a digest of all code that a stream depends on."""
+    package = Path(neuvid.__file__).parent
+    apart = {package / part for part in ("evaluation", "training", "cli", "weights")}
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in sorted(package.rglob("*.py")):
+        if apart.isdisjoint(path.parents):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,162 @@
+"""One HTML page with everything in it: curves, tables and pictures, to be read offline."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.resources import files
+from math import log
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+from neuvid.errors import UnwritableOutput
+from neuvid.evaluation.bdrate import difference, mean_of_known
+from neuvid.evaluation.metrics import METRICS
+from neuvid.evaluation.results import Curve, Evaluation, Point
+from neuvid.evaluation.run import PICTURE_FILE
+
+MEAN = "Mean of all clips"
+PICTURE_LIMIT = 60  # pictures in a page, of all codecs and clips together
+SHOWN_BY_FRAME = ("psnr", "vmaf")
+
+
+def write_report(evaluation: Evaluation, cache: Path, path: Path) -> None:
+    """Write the page of an evaluation; its pictures are in the folder `cache`.
+
+    Raises UnwritableOutput.
+    """
+    resources = files("neuvid.evaluation") / "page"
+    page = (resources / "page.html").read_text(encoding="utf-8")
+    data = json.dumps(report_data(evaluation, cache)).replace("<", "\\u003c")
+    parts = {
+        "STYLE": (resources / "page.css").read_text(encoding="utf-8"),
+        "SCRIPT": (resources / "page.js").read_text(encoding="utf-8"),
+        "PLOTLY": get_plotlyjs(),
+        "DATA": data,
+    }
+    for name, text in parts.items():
+        page = page.replace(f"/*{name}*/", text, 1)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UnwritableOutput(path, error.strerror or str(error)) from error
+
+
+def report_data(evaluation: Evaluation, cache: Path) -> dict[str, Any]:
+    """Return what the page's script draws."""
+    metrics = [name for name in METRICS if any(curve.values(name) for curve in evaluation.curves)]
+    return {
+        "date": evaluation.date,
+        "ffmpeg": evaluation.ffmpeg,
+        "machine": evaluation.machine,
+        "metrics": {name: asdict(METRICS[name]) for name in metrics},
+        "codecs": evaluation.codecs,
+        "clips": [asdict(clip) for clip in evaluation.clips],
+        "failures": [asdict(failure) for failure in evaluation.failures],
+        "curves": [_curve_data(curve) for curve in evaluation.curves],
+        "means": list(_mean_curves(evaluation)),
+        "differences": {metric: _differences(evaluation, metric) for metric in metrics},
+        "pictures": _pictures(evaluation, cache),
+    }
+
+
+def _curve_data(curve: Curve) -> dict[str, Any]:
+    data = asdict(curve)
+    for point in data["points"]:
+        by_frame = point["by_frame"]
+        point["by_frame"] = {name: by_frame[name] for name in SHOWN_BY_FRAME if name in by_frame}
+    return data
+
+
+def _mean_curves(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    """Yield the mean curve of each codec that has as many points for every clip."""
+    for codec in evaluation.codecs:
+        curves = [evaluation.curve(clip.name, codec) for clip in evaluation.clips]
+        known = [curve for curve in curves if curve is not None]
+        if len(known) < len(curves) or len({len(curve.points) for curve in known}) != 1:
+            continue
+        columns = zip(*(curve.points for curve in known), strict=True)
+        yield {"clip": MEAN, "codec": codec, "points": [_mean_point(list(c)) for c in columns]}
+
+
+def _mean_point(points: list[Point]) -> dict[str, Any]:
+    shared = [name for name in METRICS if all(name in point.metrics for point in points)]
+    return {
+        "setting": points[0].setting,
+        "bits_per_pixel": fmean(point.bits_per_pixel for point in points),
+        "metrics": {name: fmean(point.metrics[name] for point in points) for name in shared},
+    }
+
+
+def _differences(evaluation: Evaluation, metric: str) -> dict[str, Any]:
+    """By anchor, then by codec: a difference for each clip, and their means."""
+    return {
+        anchor: {
+            codec: _differences_of(evaluation, anchor, codec, metric)
+            for codec in evaluation.codecs
+            if codec != anchor
+        }
+        for anchor in evaluation.codecs
+    }
+
+
+def _differences_of(evaluation: Evaluation, anchor: str, codec: str, metric: str) -> dict[str, Any]:
+    deltas = {}
+    for clip in evaluation.clips:
+        first, second = evaluation.curve(clip.name, anchor), evaluation.curve(clip.name, codec)
+        if first and second:
+            deltas[clip.name] = difference(first, second, metric)
+    rate, count = mean_of_known(delta.rate for delta in deltas.values())
+    gain, gain_count = mean_of_known(delta.gain for delta in deltas.values())
+    return {
+        "clips": {name: asdict(delta) for name, delta in deltas.items()},
+        "mean": {"rate": rate, "count": count, "gain": gain, "gain_count": gain_count},
+    }
+
+
+def _pictures(evaluation: Evaluation, cache: Path) -> list[dict[str, Any]]:
+    """For each clip, and for some rates: the source, and each codec at the nearest rate."""
+    measured = [curve for curve in evaluation.curves if curve.points and curve.points[0].key]
+    rates = max(1, PICTURE_LIMIT // max(1, len(measured)))
+    entries = []
+    for clip in evaluation.clips:
+        curves = [curve for curve in measured if curve.clip == clip.name]
+        targets = _evenly(curves[0].points, rates) if curves else []
+        shown = [[_nearest(curve, target.bits_per_pixel) for curve in curves] for target in targets]
+        keys = {point.key for points in shown for point in points}
+        entries.append(
+            {
+                "clip": clip.name,
+                "source": _data_url(cache / clip.digest / PICTURE_FILE),
+                "files": {key: _data_url(cache / key / PICTURE_FILE) for key in sorted(keys)},
+                "codecs": [curve.codec for curve in curves],
+                "rates": [[_label(point) for point in points] for points in shown],
+            }
+        )
+    return entries
+
+
+def _evenly(points: tuple[Point, ...], count: int) -> list[Point]:
+    """Choose `count` points of a curve, or all if there are fewer."""
+    if count >= len(points):
+        return list(points)
+    step = len(points) / count
+    return [points[int(step * (number + 0.5))] for number in range(count)]
+
+
+def _nearest(curve: Curve, rate: float) -> Point:
+    return min(curve.points, key=lambda point: abs(log(point.bits_per_pixel / rate)))
+
+
+def _label(point: Point) -> dict[str, Any]:
+    names = ("key", "setting", "bits_per_pixel")
+    return {name: getattr(point, name) for name in names} | {"psnr": point.metrics["psnr"]}
+
+
+def _data_url(path: Path) -> str:
+    return "data:image/webp;base64," + base64.b64encode(path.read_bytes()).decode()

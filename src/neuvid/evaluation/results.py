@@ -1,0 +1,181 @@
+"""What an evaluation found, and its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeVar
+
+from neuvid.errors import UnreadableInput, UnwritableOutput
+from neuvid.evaluation.metrics import METRICS
+
+FORMAT = "neuvid-evaluation-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A clip, coded at one rate.
+
+    `metrics` are means over the frames, `by_frame` the same frame by frame. `container_bytes`
+    are those of `file_bytes` that are no coded frame. Seconds are known from a timing run alone,
+    `peak_bytes` of memory where the system tells. `key` names the cached stream and picture,
+    empty for published points.
+    """
+
+    setting: str
+    bits_per_pixel: float
+    metrics: Mapping[str, float]
+    by_frame: Mapping[str, list[float]] = field(default_factory=dict)
+    file_bytes: int | None = None
+    container_bytes: int | None = None
+    encode_seconds: float | None = None
+    decode_seconds: float | None = None
+    encode_peak_bytes: int | None = None
+    decode_peak_bytes: int | None = None
+    encode_command: str = ""
+    decode_command: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What must be the same for two curves to be compared."""
+
+    delay: str
+    intra_period: int
+    frames: int
+    size: str
+    pixel_format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A clip, coded by a codec at several rates; points go from the fewest bits on."""
+
+    clip: str
+    codec: str
+    version: str
+    conditions: Conditions
+    threads: int | None
+    points: tuple[Point, ...]
+
+    def rates(self) -> list[float]:
+        """Return the bits per pixel of the points."""
+        return [point.bits_per_pixel for point in self.points]
+
+    def values(self, metric: str) -> list[float] | None:
+        """Return a metric of the points, None where one of them lacks it."""
+        if not all(metric in point.metrics for point in self.points):
+            return None
+        return [point.metrics[metric] for point in self.points]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that could not be measured: of a clip, of a codec, or both."""
+
+    clip: str
+    codec: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFacts:
+    """A clip as it was coded."""
+
+    name: str
+    digest: str
+    width: int
+    height: int
+    frames: int
+    frame_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All that an evaluation found."""
+
+    date: str
+    ffmpeg: str
+    machine: str
+    clips: tuple[ClipFacts, ...]
+    curves: tuple[Curve, ...]
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def codecs(self) -> list[str]:
+        """The names of the codecs that have a curve, in order."""
+        return list(dict.fromkeys(curve.codec for curve in self.curves))
+
+    def curve(self, clip: str, codec: str) -> Curve | None:
+        """Return the curve of a codec for a clip, None where there is none."""
+        wanted = (curve for curve in self.curves if (curve.clip, curve.codec) == (clip, codec))
+        return next(wanted, None)
+
+
+def average_metrics(by_frame: Mapping[str, list[float]]) -> dict[str, float]:
+    """Return the mean over the frames of each metric."""
+    return {name: round(fmean(values), 5) for name, values in by_frame.items()}
+
+
+def difference_in_conditions(one: Conditions, other: Conditions) -> str | None:
+    """Say why two curves cannot be compared, None where they can."""
+    for name in (entry.name for entry in fields(Conditions)):
+        first, second = getattr(one, name), getattr(other, name)
+        if first != second:
+            return f"{name.replace('_', ' ')} {first} against {second}"
+    return None
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write an evaluation as JSON; raise UnwritableOutput."""
+    text = json.dumps({"format": FORMAT} | asdict(evaluation), indent=1)
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UnwritableOutput(path, error.strerror or str(error)) from error
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read what `write_evaluation` wrote; raise UnreadableInput."""
+    content = read_json(path, FORMAT)
+    try:
+        content["clips"] = _records(ClipFacts, content["clips"])
+        content["curves"] = tuple(curve_from(entry) for entry in content["curves"])
+        content["failures"] = _records(Failure, content["failures"])
+        return Evaluation(**content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnreadableInput(path, f"a field is missing or unknown ({error})") from error
+
+
+def read_json(path: Path, expected_format: str) -> dict[str, Any]:
+    """Read a JSON object whose "format" is as expected, without it; raise UnreadableInput."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnreadableInput(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise UnreadableInput(path, f"it is not JSON ({error})") from error
+    if not isinstance(content, dict) or content.pop("format", None) != expected_format:
+        raise UnreadableInput(path, f'its "format" is not {expected_format}')
+    return content
+
+
+def curve_from(entry: dict[str, Any]) -> Curve:
+    """Return the curve of a JSON object; raise TypeError or KeyError where it is none."""
+    conditions = Conditions(**entry["conditions"])
+    points = _records(Point, entry["points"])
+    for point in points:
+        if not (point.bits_per_pixel > 0 and set(point.metrics) <= set(METRICS)):
+            raise TypeError(f"point {point.setting}: metrics must be of {', '.join(METRICS)}")
+    return Curve(**entry | {"conditions": conditions, "points": points})
+
+
+Record = TypeVar("Record")
+
+
+def _records(kind: type[Record], entries: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
+    return tuple(kind(**entry) for entry in entries)
