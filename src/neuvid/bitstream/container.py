@@ -148,7 +148,7 @@ class PacketWriter:
             self._file.flush()  # so that a reader at the other end of a pipe has it at once
         except OSError as error:
             name = getattr(self._file, "name", "the stream")
-            raise UnwritableOutput(name, str(error)) from error
+            raise UnwritableOutput(name, error.strerror or str(error)) from error
         self.bytes_written += len(data)
 
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from neuvid.errors import NeuvidError
 
-app = typer.Typer(no_args_is_help=True, help="Make training sets.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make training sets.")
 
 
 @app.callback()

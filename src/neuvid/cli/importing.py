@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from neuvid.errors import InvalidSetting
-from neuvid.models.checkpoint import SUFFIX, load_model, save_model
+from neuvid.models.checkpoint import SUFFIX, checkpoint_digest, save_model
 from neuvid.models.published import read_published
 
 
@@ -27,4 +27,4 @@ def import_checkpoint(
     model = read_published(checkpoints)
     sources = ", ".join(path.name for path in checkpoints)
     save_model(target, "rt", model, {"source": f"published checkpoints: {sources}"})
-    print(f"{target}: {load_model(target).digest.hex()}")
+    print(f"{target}: checkpoint {checkpoint_digest(target).hex()}")

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'standard output'}: {error.strerror}")
     except ImportError as error:
-        return _fail(f"{error.name} is not installed; try: pip install 'neuvid[train]'")
+        return _fail(f"{error.name} is missing: pip install 'neuvid[train,eval]'")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from neuvid.cli.options import Json
 from neuvid.cli.output import print_json, print_rows
-from neuvid.models.checkpoint import load_model, shipped_weights
+from neuvid.models.checkpoint import checkpoint_digest, shipped_weights
 from neuvid.models.complexity import measure_complexity
 from neuvid.models.presets import PRESETS
 
@@ -24,17 +24,17 @@ def models(json: Json = False) -> None:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
-    return "no weights yet" if value is None else str(value)
+    return "no weights" if value is None else str(value)
 
 
 def _row(name: str) -> dict[str, object]:
     complexity = measure_complexity(PRESETS[name])
-    has_weights = shipped_weights(name) is not None
+    weights = shipped_weights(name)
     return {
         "model": name,
         "image_parameters": complexity.image_parameters,
         "video_parameters": complexity.video_parameters,
         "intra_kmac_per_pixel": sum(complexity.intra.values()),
         "inter_kmac_per_pixel": sum(complexity.inter.values()),
-        "checkpoint": load_model(name).digest.hex() if has_weights else None,
+        "checkpoint": checkpoint_digest(weights).hex() if weights else None,
     }

@@ -10,7 +10,6 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from neuvid.codec.statistics import StreamStatistics
 
@@ -60,10 +59,11 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     """Print a table; the keys of its rows are the titles of the columns."""
     if not rows:
         return
-    table = Table(*rows[0], box=None)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(soft_wrap=True, highlight=False, markup=False).print(table)
+    lines = [[name.replace("_", " ") for name in rows[0]]]
+    lines += [[str(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)))
 
 
 def numbers_of(statistics: StreamStatistics) -> dict[str, object]:

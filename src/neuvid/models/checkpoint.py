@@ -125,6 +125,11 @@ def shipped_weights(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def checkpoint_digest(path: Path) -> bytes:
+    """Return the 16 bytes by which streams name the checkpoint of a file."""
+    return hashlib.sha256(path.read_bytes()).digest()[:DIGEST_BYTES]
+
+
 def load_model(
     name: str | Path, *, device: str = "cpu", arithmetic: Arithmetic = Arithmetic.INTEGER
 ) -> LoadedModel:
@@ -149,8 +154,9 @@ def load_model(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if arithmetic is Arithmetic.INTEGER:
         _make_exact(network, path)
-    digest = hashlib.sha256(path.read_bytes()).digest()[:DIGEST_BYTES]
-    return LoadedModel(metadata["name"], digest, arithmetic, network, tables, target)
+    return LoadedModel(
+        metadata["name"], checkpoint_digest(path), arithmetic, network, tables, target
+    )
 
 
 def _make_exact(network: ImplicitModel, path: Path) -> None:
