@@ -155,7 +155,7 @@ class StreamSource:
             return False
         try:
             self._container.seek(max(first, ticks), stream=self._stream)
-        except (av.FFmpegError, OSError):
+        except (av.FFmpegError, OSError, OverflowError):
             return False
         self._packets = self._demux()
         if self.passthrough:
