@@ -22,6 +22,8 @@ COMMANDS = {  # module and name of each command, and the first line of its help
     "verify": ("verify:verify", "Check all of a stream, and decode it with nothing written."),
     "models": ("models:models", "List the models that neuvid knows by name."),
     "import": ("importing:import_checkpoint", "Turn published checkpoints into one of neuvid."),
+    "eval": ("evaluate:evaluate_command", "Compare codecs through real files."),
+    "compare": ("compare:compare", "Tell what changed between two evaluations."),
     "train": ("train:train", "Train a model by a recipe."),
     "data": ("data:app", "Make training sets."),
 }

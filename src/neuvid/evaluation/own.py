@@ -58,8 +58,9 @@ class NeuvidCodec:
     @property
     def version(self) -> str:
         """The code and the weights that encode."""
-        weights = self._load().digest.hex()[:8]
-        return f"neuvid {version('neuvid')}, code {_code_digest()[:8]}, weights {weights}"
+        model = self._load()
+        weights = f"weights {model.digest.hex()[:8]}, {model.arithmetic} arithmetic"
+        return f"neuvid {version('neuvid')}, code {_code_digest()[:8]}, {weights}"
 
     def describe(self, quality: float) -> str:
         """Return an encoding in words."""
@@ -90,7 +91,7 @@ class NeuvidCodec:
 
         raw = f"--size {clip.size} --fps {clip.format.frame_rate}"
         raw += f" --pixel-format {clip.format.pixel_format.value}"
-        setting = f"--qp {quality:g} --intra-period {self.structure.intra_period} --no-scene-cuts"
+        setting = f"--qp {quality:g} --intra-period {self.structure.intra_period}"
         command = f"neuvid encode {clip.path} {stream} --model {self.model} {setting} {raw}"
         return self._measure(command, work)
 
