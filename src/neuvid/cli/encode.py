@@ -16,7 +16,7 @@ from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, s
 from neuvid.codec.clips import encode_clip
 from neuvid.codec.schedule import Schedule
 from neuvid.errors import InvalidSetting
-from neuvid.models.checkpoint import load_model
+from neuvid.models.checkpoint import Arithmetic, load_model
 from neuvid.rate.controller import FixedQuality
 from neuvid.video.clip import PICTURE_RATE, RawFormat, open_clip
 from neuvid.video.frame import FrameSize, PixelFormat
@@ -60,6 +60,10 @@ def encode(
         PixelFormat, typer.Option(help="Pixel format of raw video.")
     ] = PixelFormat.YUV420,
     device: Device = "cpu",
+    arithmetic: Annotated[
+        Arithmetic,
+        typer.Option(help="integer decodes on every machine, float32 only on one like this."),
+    ] = Arithmetic.INTEGER,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
@@ -75,7 +79,7 @@ def encode(
     control, schedule = FixedQuality(qp), Schedule(intra_period)
     if threads:
         torch.set_num_threads(threads)
-    loaded = load_model(model, device=device)
+    loaded = load_model(model, device=device, arithmetic=arithmetic)
     with (
         open_clip(
             source,

@@ -149,8 +149,9 @@ class Convolution:
 
     def apply(self, x: Tensor) -> Tensor:
         """Return [B, H', W', outputs] of float32 [B, H, W, C]."""
-        seen = x if self.kernel == 1 else patches(x, self.kernel, self.stride, self.padding)
-        return product(seen, self.matrix)
+        if self.kernel == self.stride == 1:
+            return product(x, self.matrix)
+        return product(patches(x, self.kernel, self.stride, self.padding), self.matrix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

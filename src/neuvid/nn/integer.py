@@ -53,16 +53,16 @@ class ExactSigmoid(nn.Module):
         return exact.sigmoid(x)
 
 
-def make_exact(network: nn.Module) -> None:
+def make_exact(network: nn.Module, level: str = LEVEL) -> None:
     """Replace the layers inside `network`, which is for inference and stays on its device.
 
-    Raises ValueError for weights that are not finite and TypeError for a layer without an
-    exact version.
+    `level` names the native kernels. Raises ValueError for weights that are not finite and
+    TypeError for a layer without an exact version.
     """
     for name, child in network.named_children():
-        exact_child = _exact(child)
+        exact_child = _exact(child, level)
         if exact_child is None:
-            make_exact(child)
+            make_exact(child, level)
         else:
             setattr(network, name, exact_child)
 
@@ -139,19 +139,18 @@ def _bias(layer: nn.Conv2d) -> Tensor:
     return torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
 
 
-def _exact(layer: nn.Module) -> nn.Module | None:
+def _exact(layer: nn.Module, level: str) -> nn.Module | None:
     """Return the exact version of a layer, None for one that has none of its own."""
     match layer:
         case DepthConvBlock():
             block = block_of(layer)
-            native = block.depthwise.device.type == "cpu"
-            return ExactLayer(native_block(block, LEVEL) if native else block.apply)
+            on_cpu = block.depthwise.device.type == "cpu"
+            return ExactLayer(native_block(block, level) if on_cpu else block.apply)
         case nn.Conv2d():
             convolution = convolution_of(layer)
-            native = convolution.matrix.bias.device.type == "cpu"
-            return ExactLayer(
-                native_convolution(convolution, LEVEL) if native else convolution.apply
-            )
+            on_cpu = convolution.matrix.bias.device.type == "cpu"
+            native = native_convolution(convolution, level) if on_cpu else None
+            return ExactLayer(native or convolution.apply)
         case StepBank():
             return ExactStepBank(layer)
         case nn.Sigmoid():
