@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neuvid.entropy.distributions import SCALE_MIN
+from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
@@ -25,6 +25,7 @@ BRANCH_GAIN = 0.01  # of the last layer of a residual branch
 OUTPUT_GAIN = 0.01  # of the layers that predict means and scales
 LUMA_WEIGHT, CHROMA_WEIGHT = 3 * 6 / 8, 3 * 1 / 8  # of the planes' errors in the distortion
 CHROMA_DAMPING = 2.0  # chroma holds about as much detail as luma at twice the frequency
+PRIOR_WIDTH = 0.6  # of the logistic law of z, in quantiser steps
 INTRA_SPREAD, INTER_SPREAD = 1.5, 0.3  # standard deviations at the lowest frequency
 
 
@@ -153,6 +154,14 @@ def _set_parameters(conv: nn.Conv2d, first: int, latents: int, spread: float) ->
         conv.bias[first + latent] = max(scale, SCALE_MIN * 0.1)  # type: ignore[index]
 
 
+def _set_prior(prior: FactorisedPrior) -> None:
+    """Make a prior of z about as wide as a few quantiser steps, the same for all qualities."""
+    layer_slope = (1 / PRIOR_WIDTH) ** (1 / len(prior.stretch))
+    nn.init.constant_(prior.stretch, math.log(math.expm1(layer_slope)))
+    nn.init.zeros_(prior.shift)
+    nn.init.zeros_(prior.bend)
+
+
 def _last(network: nn.Sequential) -> nn.Conv2d:
     layer = network[-1]
     if not isinstance(layer, nn.Conv2d):
@@ -175,6 +184,7 @@ def _initialise_intra_prior(prior: IntraPrior) -> None:
     latents = _last(prior.spatial).out_channels // 2
     if prior.step_bank is None:
         raise TypeError("the analytic initialisation needs a step bank")
+    _set_prior(prior.hyperprior.prior)
     _set_steps(prior.step_bank, latents, INTRA_LAMBDAS)
     fusion = _last(prior.fusion)
     _set_parameters(fusion, 2, latents, INTRA_SPREAD)
@@ -204,6 +214,7 @@ def _initialise_inter_prior(prior: ImplicitPrior) -> None:
     latents = _last(prior.spatial).out_channels // 2
     if prior.step_bank is None:
         raise TypeError("the analytic initialisation needs a step bank")
+    _set_prior(prior.hyperprior.prior)
     _set_steps(prior.step_bank, latents, INTER_LAMBDAS)
     fusion = _last(prior.fusion)
     _set_parameters(fusion, latents, latents, INTER_SPREAD)

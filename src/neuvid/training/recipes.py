@@ -104,6 +104,19 @@ RT_VIDEO_RECIPE = Recipe(
     ),
 )
 
+_SMALL_IMAGE = Stage(
+    name="image",
+    steps=6000,
+    learning_rate=5e-4,
+    clip_frames=1,
+    crop=128,
+    batch=8,
+    train=INTRA,
+    photo_share=0.5,
+    warm_up_steps=200,
+    final_fraction=0.02,
+)
+
 RT_SMALL_IMAGE_RECIPE = Recipe(
     name="rt-small-image",
     model="rt-small",
@@ -113,17 +126,15 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
     validation_frames=1,
     validation_crop=192,
     stages=(
-        Stage(
-            name="image",
-            steps=6000,
-            learning_rate=5e-4,
-            clip_frames=1,
-            crop=128,
-            batch=8,
-            train=INTRA,
-            photo_share=0.5,
-            warm_up_steps=200,
-            final_fraction=0.02,
+        _SMALL_IMAGE,
+        replace(
+            _SMALL_IMAGE,
+            name="priors of z",
+            steps=400,
+            learning_rate=1e-3,
+            batch=16,
+            train=("intra.prior.hyperprior.prior.*",),
+            warm_up_steps=10,
         ),
     ),
 )

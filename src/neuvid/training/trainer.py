@@ -29,6 +29,7 @@ from neuvid.training.stages import Recipe, Stage
 
 AVERAGE_DECAY = 0.999  # of the running average of weights
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 1e-4
+PRIOR_GAIN = 20.0  # times the learning rate: every quality has priors of its own, seldom seen
 CHECKPOINT_SECONDS = 180.0
 SKIPPED_MAX = 50  # steps in a row that are not finite
 VALIDATION_QUALITIES = (0, 16, 32, 48, 63)
@@ -190,11 +191,22 @@ class Trainer:
     def _optimiser(self, stage: Stage) -> torch.optim.Optimizer:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(stage.trains(name))
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        if not parameters:
+        priors = {
+            id(parameter)
+            for prior in self.model.factorised_priors()
+            for parameter in prior.parameters()
+        }
+        groups: dict[float, list[nn.Parameter]] = {1.0: [], PRIOR_GAIN: []}
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                groups[PRIOR_GAIN if id(parameter) in priors else 1.0].append(parameter)
+        if not any(groups.values()):
             raise InvalidSetting("train", got=stage.train, expected="names of parameters")
         optimiser = torch.optim.AdamW(
-            parameters, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
+            [{"params": group, "gain": gain} for gain, group in groups.items() if group],
+            betas=BETAS,
+            weight_decay=WEIGHT_DECAY,
+            fused=True,
         )
         if self.optimiser_state is not None:
             optimiser.load_state_dict(self.optimiser_state)
@@ -238,9 +250,9 @@ class Trainer:
         if finite:
             _, step_in_stage = self.recipe.place(self.step)
             for group in optimiser.param_groups:
-                group["lr"] = stage.learning_rate_at(step_in_stage)
+                group["lr"] = group["gain"] * stage.learning_rate_at(step_in_stage)
             optimiser.step()
-            self._update_average()
+            self._update_average(step_in_stage)
             self.skipped_in_a_row = 0
         else:
             self._count_skipped()
@@ -257,8 +269,8 @@ class Trainer:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def _update_average(self) -> None:
-        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+    def _update_average(self, step_in_stage: int) -> None:
+        decay = min(AVERAGE_DECAY, (1 + step_in_stage) / (10 + step_in_stage))
         pairs = [
             (average, parameter.detach())
             for average, parameter in zip(
