@@ -48,6 +48,8 @@ class NeuvidCodec:
     def __post_init__(self) -> None:
         if self.structure.random_access:
             raise InvalidSetting("random access", got=self.model, expected="an encoder of ffmpeg")
+        for quality in self.qualities:
+            FixedQuality(quality)  # checks the range
         self._load()
 
     @property
