@@ -1,1 +1,48 @@
-"""A practical neural video codec."""
+"""A practical neural video codec.
+
+    with neuvid.open_clip("in.mp4", passthrough=True) as clip:
+        model, quality = neuvid.load_model("rt-small"), neuvid.FixedQuality(32)
+        neuvid.encode_clip(clip, "out.nvid", model=model, control=quality)
+    neuvid.decode_stream("out.nvid", "out.mp4")
+
+`Encoder` and `Decoder` take and give single frames and packets. What needs PyTorch is imported
+when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_NAMES = {  # of each module
+    "neuvid.bitstream.container": "PacketReader PacketWriter",
+    "neuvid.bitstream.packet": "Packet PassthroughChunk StreamHeader",
+    "neuvid.choice": "FrameChoice FrameKind",
+    "neuvid.codec.clips": "encode_clip",
+    "neuvid.codec.decoder": "Decoder header_of",
+    "neuvid.codec.encoder": "Encoder",
+    "neuvid.codec.files": "open_stream",
+    "neuvid.codec.schedule": "Schedule",
+    "neuvid.codec.statistics": "StreamStatistics",
+    "neuvid.codec.streams": "DecodeReport VerifyReport decode_stream verify_stream",
+    "neuvid.errors": "CorruptStream Desynchronised InvalidSetting ModelMismatch "
+    "NeuvidError Truncated UnknownVersion UnreadableInput UnwritableOutput",
+    "neuvid.models.checkpoint": "Arithmetic LoadedModel load_model",
+    "neuvid.rate.controller": "FixedQuality FrameStats FrameView RateController",
+    "neuvid.video.clip": "RawFormat create_clip open_clip",
+    "neuvid.video.frame": "ClipInfo ColourTags Frame FrameSize PixelFormat",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'neuvid' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
