@@ -15,9 +15,7 @@ from neuvid.models.published import read_published
 def import_checkpoint(
     checkpoints: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="CHECKPOINT...", help="The image and the video checkpoint of DCVC-RT."
-        ),
+        typer.Argument(metavar="CHECKPOINT", help="The image and the video checkpoint of DCVC-RT."),
     ],
     target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="What to write.")],
 ) -> None:

@@ -20,7 +20,9 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON ob
 StreamModel: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        help="The stream's checkpoint, where it does not come with neuvid.", show_default=False
+        metavar="FILE",
+        help="The stream's checkpoint, where it does not come with neuvid.",
+        show_default=False,
     ),
 ]
 MaxPixels: TypeAlias = Annotated[
