@@ -20,7 +20,7 @@ struct Job {
   const size_t parts;
   std::atomic<size_t> next = 0;
   size_t helpers = 0;  // workers inside; guarded by the pool, as is error
-  std::exception_ptr error;
+  std::exception_ptr error = nullptr;
 };
 
 class Pool {
