@@ -133,7 +133,7 @@ class Factorised:
         lower = self.prior.logits(values - 0.5, self.quality)
         upper = self.prior.logits(values + 0.5, self.quality)
         # On the far side of the median the differences of sigmoids would cancel.
-        sign = -torch.sign(lower + upper).detach()
+        sign = torch.where(lower + upper > 0, -1.0, 1.0)
         return _bits((torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs())
 
     def rows(self, thresholds: Tensor) -> Tensor:
