@@ -141,7 +141,7 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
 
 _SMALL_PAIRS = Stage(
     name="pairs",
-    steps=1500,
+    steps=700,
     learning_rate=5e-4,
     clip_frames=2,
     crop=128,
@@ -175,10 +175,10 @@ RT_SMALL_VIDEO_RECIPE = Recipe(
     validation_crop=192,
     stages=(
         _SMALL_PAIRS,
-        _small_chain(3, 1200, 4e-4),
+        _small_chain(3, 900, 4e-4),
         _small_chain(5, 600, 3e-4),
-        _small_chain(8, 200, 2e-4),
-        replace(_small_chain(16, 60, 1e-4, detach_every=5), final_fraction=0.02),
+        _small_chain(8, 250, 2e-4),
+        replace(_small_chain(16, 80, 1e-4, detach_every=5), final_fraction=0.02),
     ),
 )
 
