@@ -23,16 +23,16 @@ from neuvid.evaluation.run import PICTURE_FILE, RunOptions
 MODEL = "rt-small"
 OTHERS = ("x264:medium", "x265:medium")  # no B-frames, one intra frame, constant quantiser
 FRAMES = 64
-POINTS = 4
+QUALITIES = (15, 31, 47, 63)
 FOLDER = Path("demo")
 
 
 def main(model: str) -> None:
     """Write pictures, streams and a report into FOLDER."""
-    options = CodecOptions(structure=Structure())
+    options = CodecOptions(structure=Structure(), qualities=QUALITIES)
     codecs = [find_codec(name, options) for name in (model, *OTHERS)]
     cache = FOLDER / "cache"
-    run = RunOptions(cache=cache, frames=FRAMES, points=POINTS, timing=True)
+    run = RunOptions(cache=cache, frames=FRAMES, points=len(QUALITIES), timing=True)
     evaluation = evaluate_with_progress([real_clip()], codecs, run)
     write_evaluation(evaluation, FOLDER / "report.json")
     write_report(evaluation, cache, FOLDER / "report.html")

@@ -20,7 +20,7 @@ from neuvid.cli.main import main
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.evaluation.anchors import FAMILIES, FfmpegCodec, Structure
 from neuvid.evaluation.bdrate import bjontegaard_difference, difference
-from neuvid.evaluation.codecs import PUBLISHED_FORMAT, CodecOptions, find_codec
+from neuvid.evaluation.codecs import PUBLISHED_FORMAT, CodecOptions, Published, find_codec
 from neuvid.evaluation.ffmpeg import ffmpeg_path, raw_input, run_ffmpeg
 from neuvid.evaluation.metrics import EXACT_PSNR, METRICS, measure, plane_psnr, to_rgb
 from neuvid.evaluation.report import write_report
@@ -353,6 +353,14 @@ def test_unknown_codecs_are_named(
 ) -> None:
     assert main(["eval", "clip.mp4", "--codec", name]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_our_codec_keeps_its_structure(checkpoint: Path) -> None:
+    options = CodecOptions(structure=Structure(32, random_access=True))
+    for name, random_access in ((str(checkpoint), False), ("x264:medium", True)):
+        codec = find_codec(name, options)
+        assert not isinstance(codec, Published)
+        assert codec.structure == Structure(32, random_access)
 
 
 def test_names_must_differ(clip: Path, tmp_path: Path) -> None:

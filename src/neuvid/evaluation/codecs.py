@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -88,9 +88,8 @@ def find_codec(text: str, options: CodecOptions) -> Codec | Published:
     if text.startswith(PUBLISHED):
         return _read_published(Path(text.removeprefix(PUBLISHED)))
     if text in PRESETS or text.endswith(CHECKPOINT):
-        return NeuvidCodec(
-            text, options.structure, options.threads, options.device, options.qualities
-        )
+        structure = replace(options.structure, random_access=False)  # the models know no other
+        return NeuvidCodec(text, structure, options.threads, options.device, options.qualities)
     family, colon, preset = text.partition(":")
     if not colon or family not in FAMILIES:
         families = ", ".join(f"{name}:PRESET" for name in FAMILIES)

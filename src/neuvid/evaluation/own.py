@@ -20,7 +20,6 @@ from neuvid.choice import QUALITIES
 from neuvid.codec.clips import encode_clip
 from neuvid.codec.schedule import Schedule
 from neuvid.codec.streams import decode_stream
-from neuvid.errors import InvalidSetting
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.ffmpeg import Cost
 from neuvid.evaluation.memory import peak_bytes, reset_peak
@@ -34,7 +33,7 @@ from neuvid.video.clip import open_clip
 class NeuvidCodec:
     """A model of neuvid at constant qualities; `model` is a preset or a checkpoint file.
 
-    Raises InvalidSetting for random access, UnreadableInput and InvalidSetting as `load_model`.
+    Raises InvalidSetting for qualities out of range, and as `load_model` does.
     """
 
     model: str
@@ -46,8 +45,6 @@ class NeuvidCodec:
     suffix = ".nvid"
 
     def __post_init__(self) -> None:
-        if self.structure.random_access:
-            raise InvalidSetting("random access", got=self.model, expected="an encoder of ffmpeg")
         for quality in self.qualities:
             FixedQuality(quality)  # checks the range
         self._load()

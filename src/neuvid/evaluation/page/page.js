@@ -272,16 +272,22 @@ function drawSpeed() {
   }
 }
 
+function kilobits(curve, point) {
+  const clip = data.clips.find(entry => entry.name === curve.clip);
+  if (!clip) return "–";
+  return fixed(point.bits_per_pixel * clip.width * clip.height * clip.frame_rate / 1000, 1);
+}
+
 function drawPoints() {
   const metrics = Object.keys(data.metrics), clip = at("clip").value;
   const curves = clip === MEAN ? data.means : data.curves.filter(curve => curve.clip === clip);
   const rows = curves.flatMap(curve => curve.points.map(point => row([
-    `${curve.codec} ${point.setting}`, point.bits_per_pixel.toFixed(4),
+    `${curve.codec} ${point.setting}`, point.bits_per_pixel.toFixed(4), kilobits(curve, point),
     point.file_bytes ?? "–", point.container_bytes ?? "–",
     ...metrics.map(name => name in point.metrics
       ? fixed(point.metrics[name], name === "ms_ssim" ? 4 : 2) : "–"),
   ])));
-  fill("points", rows, [clip, "bits/pixel", "bytes", "of container",
+  fill("points", rows, [clip, "bits/pixel", "kbit/s", "bytes", "of container",
     ...metrics.map(name => data.metrics[name].label)]);
 }
 
@@ -291,7 +297,7 @@ function listCommands() {
     const curve = data.curves.find(entry => entry.codec === codec), point = curve.points[0];
     const {delay, intra_period, frames, size, pixel_format} = curve.conditions;
     const threads = curve.threads === null ? "" : `, threads: ${curve.threads}`;
-    list.append(make("dt", codec), make("dd", curve.version), make("dd",
+    list.append(make("dt", codec), make("dd", curve.version.split(" Copyright")[0]), make("dd",
       `${delay}, intra period ${intra_period}, ${frames} frames of ${size} ${pixel_format}${threads}`));
     [point.encode_command, point.decode_command].filter(Boolean).forEach(command => {
       const entry = make("dd");
@@ -314,8 +320,9 @@ function drawAll() {
 
 function start() {
   const clips = data.clips.map(clip => clip.name);
-  at("summary").textContent = `${clips.length} clips, ${data.codecs.length} codecs. ${data.date}, `
-    + `${data.machine}, ${data.ffmpeg}.`;
+  const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+  at("summary").textContent = `${count(clips.length, "clip")}, ${count(data.codecs.length, "codec")}. `
+    + `${data.date}, ${data.machine}, ${data.ffmpeg.split(" Copyright")[0]}.`;
   at("problems").hidden = !data.failures.length;
   at("failures").replaceChildren(...data.failures.map(({clip, codec, reason}) =>
     make("li", [clip, codec, reason].filter(Boolean).join(": "))));
