@@ -1,14 +1,69 @@
-"""Synthetic footage for the tests of training."""
+"""Synthetic footage and small models that many tests share."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from synthetic import pan, texture, write_video
 
+from neuvid.models.checkpoint import LoadedModel, load_model, save_model
+from neuvid.models.presets import INTRA_SMALL, RT_SMALL, build_model
+from neuvid.training.initialisation import initialise
 from neuvid.training.preparation import prepare
+
+TINY = replace(
+    RT_SMALL,
+    intra=replace(
+        INTRA_SMALL,
+        trunk_channels=96,
+        latent_channels=64,
+        hyper_channels=8,
+        hyper_feature_channels=32,
+        prior_channels=64,
+        common_channels=48,
+        decoder_blocks=1,
+    ),
+    feature_channels=96,
+    latent_channels=32,
+    hyper_channels=8,
+    temporal_channels=32,
+    spatial_channels=48,
+    recon_channels=96,
+    extractor_blocks=(1, 1),
+    encoder_blocks=1,
+    decoder_blocks=1,
+)
+
+
+def save_untrained(path: Path, seed: int) -> Path:
+    """Write the checkpoint of a tiny model that works as a transform codec."""
+    torch.manual_seed(seed)
+    network = build_model(TINY)
+    initialise(network)
+    save_model(path, "tiny", network, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the checkpoint of a tiny model."""
+    return save_untrained(tmp_path_factory.mktemp("weights") / "tiny.safetensors", seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint of the same shape with other weights."""
+    return save_untrained(tmp_path_factory.mktemp("weights") / "other.safetensors", seed=2)
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint: Path) -> LoadedModel:
+    """Return the tiny model."""
+    return load_model(checkpoint)
 
 
 @pytest.fixture(scope="session")
