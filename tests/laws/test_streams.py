@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from clips import Coding, moving_clip, moving_frames, moving_info
 
-from neuvid.bitstream.container import PacketWriter
+from neuvid.bitstream.container import PacketWriter, StoredPacket
 from neuvid.bitstream.packet import Packet
-from neuvid.choice import FrameKind
 from neuvid.codec.clips import encode_clip
 from neuvid.codec.files import open_stream
 from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
@@ -211,19 +210,10 @@ def flip(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :]
 
 
-@dataclass
-class Place:
-    """A packet of a stream."""
-
-    packet: Packet
-    offset: int
-    size: int
-
-
-def places(stream: Path) -> list[Place]:
+def places(stream: Path) -> list[StoredPacket]:
+    """Where the frames are."""
     with open_stream(stream) as reader:
-        stored = list(reader.stored_packets())
-    return [Place(s.packet, s.offset, s.size) for s in stored if isinstance(s.packet, Packet)]
+        return [stored for stored in reader.stored_packets() if isinstance(stored.packet, Packet)]
 
 
 @pytest.mark.parametrize("number", [1, 4, 5, 8, 11])
@@ -236,8 +226,7 @@ def test_damage_is_noticed_and_all_around_it_is_saved(
     damage: Damage,
     number: int,
 ) -> None:
-    packets = places(stream)
-    hit = packets[number]
+    hit = places(stream)[number]
     broken = tmp_path / "broken.nvid"
     broken.write_bytes(damage(stream.read_bytes(), hit.offset + hit.size // 2))
     with pytest.raises(CorruptStream, match=r"broken\.nvid"):
@@ -247,10 +236,8 @@ def test_damage_is_noticed_and_all_around_it_is_saved(
     assert [path.name for path in tmp_path.iterdir()] == ["broken.nvid"]
 
     report = decode_stream(broken, tmp_path / "x.yuv", model=model, keep_going=True)
-    later = [
-        p.packet.number for p in packets[number + 1 :] if p.packet.choice.kind is FrameKind.INTRA
-    ]
-    behind = min(later, default=FRAMES) if damage is flip else FRAMES
+    next_intra = min((number // PERIOD + 1) * PERIOD, FRAMES)
+    behind = next_intra if damage is flip else FRAMES
     saved = planes[:number] + planes[behind:]
     assert (tmp_path / "x.yuv").read_bytes() == b"".join(saved)
     assert report.lost_frames == FRAMES - len(saved)
