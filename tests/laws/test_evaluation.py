@@ -363,6 +363,16 @@ def test_our_codec_keeps_its_structure(checkpoint: Path) -> None:
         assert codec.structure == Structure(32, random_access)
 
 
+@pytest.mark.parametrize("output", ["numbers.json", "nowhere/report.html"])
+def test_an_output_that_cannot_be_is_refused_before_the_work(
+    output: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    assert main(["eval", str(clip), "--cache", str(cache), "-o", str(tmp_path / output)]) == 2
+    assert output in capsys.readouterr().err
+    assert not cache.exists()
+
+
 def test_names_must_differ(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="codec names"):
         evaluate([clip], [X264, X264], RunOptions(cache=tmp_path))

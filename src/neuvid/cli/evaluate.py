@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from neuvid.errors import InvalidSetting
+from neuvid.errors import InvalidSetting, UnwritableOutput
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.bdrate import Delta, difference, mean_of_known
 from neuvid.evaluation.codecs import Codec, CodecOptions, Published, find_codec
@@ -68,6 +68,7 @@ def evaluate_command(
     Encodings that are in the cache are not done again: an interrupted run goes on when the same
     command is given. Ends with status 1 where something could not be measured.
     """
+    _check_output(output)
     structure = Structure(intra_period, random_access)
     options = CodecOptions(
         structure=structure, threads=threads, qualities=_numbers(qualities), device=device
@@ -114,7 +115,7 @@ def summary_table(evaluation: Evaluation) -> Table:
     table.add_column("", no_wrap=True)
     table.add_column("dB", no_wrap=True)
     for anchor in evaluation.codecs:
-        table.add_column(anchor, justify="right")
+        table.add_column(anchor, justify="right", overflow="fold")
     for codec in evaluation.codecs:
         differences = [_difference(evaluation, anchor, codec) for anchor in evaluation.codecs]
         table.add_row(codec, _range(evaluation, codec), *differences)
@@ -127,6 +128,14 @@ def print_failures(evaluation: Evaluation) -> None:
     for failure in evaluation.failures:
         place = ": ".join(filter(None, (failure.clip, failure.codec)))
         console.print(f"{place}: {failure.reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_output(output: Path) -> None:
+    """Raise before the work what would be raised after it."""
+    if output.suffix != ".html":
+        raise InvalidSetting("output", got=str(output), expected="a file that ends in .html")
+    if not output.absolute().parent.is_dir():
+        raise UnwritableOutput(output, "its folder does not exist")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
