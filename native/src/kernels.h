@@ -11,6 +11,8 @@ inline constexpr std::size_t group_columns = 16;  // outputs that lie side by si
 inline constexpr std::size_t panel_groups = 4;    // groups of columns that are multiplied at once
 inline constexpr std::size_t segment_pairs = 128;  // pairs of inputs whose sum fits in 32 bits
 
+inline constexpr std::size_t panel_columns = panel_groups * group_columns;
+
 // [groups][pairs][group_columns][2]: pairs of inputs, zeros where there are none.
 struct PackedWeights {
   const std::int16_t* weights;
@@ -26,6 +28,15 @@ struct IntegerRows {
   float* units;            // [rows]
   std::size_t count, pairs;
 };
+
+// A segment of group_rows rows and of a panel's groups of columns, and the sums of their products.
+struct PanelInput {
+  const std::int16_t* rows;
+  std::size_t row_stride;
+  const std::int16_t* columns;
+  std::size_t group_stride, pairs;
+};
+using PanelSums = std::int32_t[group_rows][panel_columns];
 
 struct FloatRows {
   const float* values;

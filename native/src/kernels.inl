@@ -1,6 +1,6 @@
 // The kernels of one level. A source file defines `multiply_panel` for the level, includes this
-// one inside an unnamed namespace, and is compiled for the level's instructions. Nothing of the
-// standard library with external linkage may be used: the linker would mix the levels' versions.
+// one inside an unnamed namespace, and is compiled for the level's instructions. No inline function
+// or template of the standard library may be used: the linker would mix the levels' versions.
 //
 // Every operation on floats is one IEEE 754 operation: contraction to fused ones must be off.
 
@@ -11,17 +11,16 @@ constexpr int exponent_min = -24;  // of the largest value of a row
 constexpr int exponent_max = 40;
 constexpr float activation_limit = 1 << activation_bits;
 constexpr float nearest = 12582912.0f;  // 1.5 * 2^23: adding it rounds to even, below 2^22
-constexpr size_t panel_columns = panel_groups * group_columns;
 
 inline uint32_t bits_of(float value) {
   uint32_t bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
+  std::memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
 inline float float_of(uint32_t bits) {
   float value;
-  __builtin_memcpy(&value, &bits, sizeof value);
+  std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
@@ -76,7 +75,7 @@ void round(FloatRows input, size_t inputs, const IntegerRows& rows) {
     for (size_t i = inputs; i < stride; ++i) integers[i] = 0;
   }
   for (size_t r = rows.count; r % group_rows != 0; ++r)
-    __builtin_memset(rows.integers + r * stride, 0, stride * sizeof(int16_t));
+    std::memset(rows.integers + r * stride, 0, stride * sizeof(int16_t));
 }
 
 using Panel = float[group_rows][panel_columns];
@@ -84,7 +83,7 @@ using Panel = float[group_rows][panel_columns];
 // Sums the segments of group_rows rows, a panel of columns wide.
 void sum_panel(const int16_t* rows, const PackedWeights& weights, size_t first_group,
                size_t groups, Panel& values) {
-  alignas(64) int32_t sums[group_rows][panel_columns];
+  alignas(64) PanelSums sums;
   const size_t group_stride = weights.pairs * 2 * group_columns;
   const int16_t* columns = weights.weights + first_group * group_stride;
   for (size_t first = 0; first < weights.pairs; first += segment_pairs) {

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cfloat>
+#include <cstring>
 
 #include "kernels.h"
 
@@ -13,21 +14,13 @@ using std::int32_t;
 using std::size_t;
 using std::uint32_t;
 
-struct PanelInput {
-  const int16_t* rows;
-  size_t row_stride;
-  const int16_t* columns;
-  size_t group_stride, pairs;
-};
-
 inline __m256i pair_of(const int16_t* row) {
   int32_t pair;
-  __builtin_memcpy(&pair, row, sizeof pair);
+  std::memcpy(&pair, row, sizeof pair);
   return _mm256_set1_epi32(pair);
 }
 
-void multiply_panel(const PanelInput& input, size_t groups,
-                    int32_t (&sums)[group_rows][panel_groups * group_columns]) {
+void multiply_panel(const PanelInput& input, size_t groups, PanelSums& sums) {
   for (size_t group = 0; group < groups; ++group) {
     const int16_t* columns = input.columns + group * input.group_stride;
     __m256i low[group_rows] = {}, high[group_rows] = {};

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cfloat>
+#include <cstring>
 
 #include "kernels.h"
 
@@ -13,22 +14,14 @@ using std::int32_t;
 using std::size_t;
 using std::uint32_t;
 
-struct PanelInput {
-  const int16_t* rows;
-  size_t row_stride;
-  const int16_t* columns;
-  size_t group_stride, pairs;
-};
-
 inline __m512i pair_of(const int16_t* row) {
   int32_t pair;
-  __builtin_memcpy(&pair, row, sizeof pair);
+  std::memcpy(&pair, row, sizeof pair);
   return _mm512_set1_epi32(pair);
 }
 
 template <size_t groups>
-inline void multiply_groups(const PanelInput& input,
-                            int32_t (&sums)[group_rows][panel_groups * group_columns]) {
+inline void multiply_groups(const PanelInput& input, PanelSums& sums) {
   __m512i totals[group_rows][groups] = {};
   const int16_t* columns = input.columns;
   for (size_t pair = 0; pair < input.pairs; ++pair, columns += 2 * group_columns) {
@@ -51,8 +44,7 @@ inline void multiply_groups(const PanelInput& input,
       _mm512_storeu_si512(sums[r] + group * group_columns, totals[r][group]);
 }
 
-void multiply_panel(const PanelInput& input, size_t groups,
-                    int32_t (&sums)[group_rows][panel_groups * group_columns]) {
+void multiply_panel(const PanelInput& input, size_t groups, PanelSums& sums) {
   switch (groups) {
     case 1: return multiply_groups<1>(input, sums);
     case 2: return multiply_groups<2>(input, sums);

@@ -1,5 +1,6 @@
 // Kernels for any processor.
 #include <cfloat>
+#include <cstring>
 
 #include "kernels.h"
 
@@ -11,15 +12,7 @@ using std::int32_t;
 using std::size_t;
 using std::uint32_t;
 
-struct PanelInput {
-  const int16_t* rows;
-  size_t row_stride;
-  const int16_t* columns;
-  size_t group_stride, pairs;
-};
-
-void multiply_panel(const PanelInput& input, size_t groups,
-                    int32_t (&sums)[group_rows][panel_groups * group_columns]) {
+void multiply_panel(const PanelInput& input, size_t groups, PanelSums& sums) {
   for (size_t group = 0; group < groups; ++group)
     for (size_t r = 0; r < group_rows; ++r) {
       const int16_t* __restrict row = input.rows + r * input.row_stride;
