@@ -1,5 +1,7 @@
 """Names of the package for type checkers; `__init__.py` imports them when they are used."""
 
+__all__: list[str]
+
 from neuvid.bitstream.container import PacketReader as PacketReader
 from neuvid.bitstream.container import PacketWriter as PacketWriter
 from neuvid.bitstream.packet import Packet as Packet

@@ -101,7 +101,11 @@ def read_published(paths: list[Path]) -> ImplicitModel:
         network, weights = _identify(path, _read(path))
         if network.title in found:
             raise UnreadableInput(path, f"a second {network.title} checkpoint")
-        found[network.title] = _translate(weights, network)
+        try:
+            found[network.title] = _translate(weights, network)
+        except (IndexError, RuntimeError) as error:
+            reason = f"not the published {network.title} network ({error})"
+            raise UnreadableInput(path, reason) from error
     missing = {_RT_IMAGE.title, _RT_VIDEO.title} - found.keys()
     if missing:
         raise UnreadableInput(paths[0], f"the {missing.pop()} checkpoint is needed as well")

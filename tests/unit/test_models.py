@@ -1,0 +1,155 @@
+"""Presets, their size, and checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
+from neuvid.models.checkpoint import (
+    Arithmetic,
+    LoadedModel,
+    checkpoint_digest,
+    load_model,
+    read_weights,
+    save_model,
+    shipped_weights,
+)
+from neuvid.models.complexity import measure_complexity
+from neuvid.models.presets import PRESETS, build_model
+from neuvid.models.published import read_published
+
+
+def test_presets_are_as_large_as_the_papers_say() -> None:
+    small, middle, large = (
+        measure_complexity(PRESETS[name]) for name in ("rt-small", "rt", "rt-large")
+    )
+    assert middle.image_parameters == large.image_parameters == 45_651_314
+    assert middle.video_parameters == 20_691_456
+    inter = sum(middle.inter.values())
+    assert inter == pytest.approx(194.94, rel=0.001)
+    assert sum(large.inter.values()) == pytest.approx(2 * inter, rel=0.03)
+    assert 16 < sum(small.inter.values()) < 26
+
+
+def test_complexity_counts_each_convolution() -> None:
+    complexity = measure_complexity(PRESETS["rt-small"])
+    config = PRESETS["rt-small"]
+    per_patch = 8 * 8 * 1000
+    assert complexity.inter["embed"] == 192 * config.feature_channels / per_patch
+    latents = config.latent_channels * 9 * config.feature_channels
+    assert complexity.inter["down"] == latents / (4 * per_patch)
+    assert not any(name.startswith("intra") for name in complexity.inter)
+    assert all(name.startswith("intra") for name in complexity.intra)
+
+
+def test_a_checkpoint_keeps_the_model(checkpoint: Path, tmp_path: Path) -> None:
+    model = load_model(checkpoint, arithmetic=Arithmetic.FLOAT32)
+    assert model.name == "tiny"
+    assert len(model.digest) == 16 and model.digest == checkpoint_digest(checkpoint)
+    again = tmp_path / "again.safetensors"
+    save_model(again, model.name, model.network, {})
+    before, after = (safetensors.torch.load_file(path) for path in (checkpoint, again))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert load_model(again).network.config == model.network.config
+
+
+def test_other_weights_have_another_digest(checkpoint: Path, other_checkpoint: Path) -> None:
+    assert checkpoint_digest(checkpoint) != checkpoint_digest(other_checkpoint)
+
+
+def test_weights_are_stored_in_half_precision(checkpoint: Path) -> None:
+    weights = read_weights(checkpoint)
+    assert weights and all(torch.equal(value, value.half().float()) for value in weights.values())
+
+
+def test_a_model_is_ready_for_inference(model: LoadedModel) -> None:
+    assert not model.network.training
+    assert not any(parameter.requires_grad for parameter in model.network.parameters())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_load_where_their_weights_are(name: str) -> None:
+    if shipped_weights(name):
+        assert load_model(name).network.config == PRESETS[name]
+    else:
+        with pytest.raises(InvalidSetting, match="preset with weights"):
+            load_model(name)
+
+
+def test_unknown_models_and_devices_are_refused(checkpoint: Path) -> None:
+    with pytest.raises(InvalidSetting, match=f"'rt-tiny'; allowed is {', '.join(PRESETS)}"):
+        load_model("rt-tiny")
+    with pytest.raises(InvalidSetting, match="device is 'tpu9'"):
+        load_model(checkpoint, device="tpu9")
+
+
+def rewritten(checkpoint: Path, path: Path, **changes: str) -> Path:
+    """Copy a checkpoint with changes of its metadata."""
+    with safetensors.safe_open(checkpoint, framework="pt") as file:
+        metadata = dict(file.metadata()) | changes
+    safetensors.torch.save_file(safetensors.torch.load_file(checkpoint), path, metadata)
+    return path
+
+
+def test_what_is_no_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(UnreadableInput, match="no checkpoint"):
+        load_model(path)
+    path.write_bytes(b"no tensors here")
+    with pytest.raises(UnreadableInput, match="no checkpoint"):
+        load_model(path)
+    path.write_bytes(checkpoint.read_bytes()[:10_000])
+    with pytest.raises(UnreadableInput, match="no checkpoint"):
+        load_model(path)
+    for changes in ({"format": "other"}, {"config": "{}"}, {"config": "not json"}):
+        with pytest.raises(UnreadableInput, match="checkpoint"):
+            load_model(rewritten(checkpoint, path, **changes))
+
+
+@pytest.mark.parametrize("key", ["head.weight", "tables.starts", "tables.cumulative"])
+@pytest.mark.parametrize("damage", ["missing", "short"])
+def test_damaged_checkpoints_are_refused(
+    checkpoint: Path, tmp_path: Path, key: str, damage: str
+) -> None:
+    with safetensors.safe_open(checkpoint, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = safetensors.torch.load_file(checkpoint)
+    value = tensors.pop(key)
+    if damage == "short":
+        tensors[key] = value[:-1].contiguous()
+    path = tmp_path / "x.safetensors"
+    safetensors.torch.save_file(tensors, path, metadata)
+    with pytest.raises(UnreadableInput, match="damaged"):
+        load_model(path)
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, model: LoadedModel) -> None:
+    network = build_model(model.network.config)
+    with pytest.raises(UnwritableOutput, match="missing"):
+        save_model(tmp_path / "missing" / "x.safetensors", "x", network, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_published_checkpoints_are_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    for content in (b"", b"no pickle", b"PK\x03\x04"):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableInput, match="no PyTorch checkpoint"):
+            read_published([path])
+    torch.save({"state_dict": {"conv.weight": torch.zeros(1)}}, path)
+    with pytest.raises(UnreadableInput, match="not one of the published networks"):
+        read_published([path])
+    torch.save({"q_recon": torch.zeros(1)}, path)
+    with pytest.raises(UnreadableInput, match="not the published DCVC-RT video"):
+        read_published([path])
+    torch.save({"module.q_recon": torch.zeros(1, 1, 1, 1)}, path)
+    with pytest.raises(UnreadableInput, match="DCVC-RT image checkpoint is needed"):
+        read_published([path])
+    with pytest.raises(UnreadableInput, match="a second DCVC-RT video"):
+        read_published([path, path])
