@@ -1,14 +1,14 @@
 """Every error that neuvid raises on purpose.
 
-    NeuvidError
-    ├── InvalidSetting      a setting is outside what is allowed
-    ├── UnreadableInput     a file or pipe cannot be read as what it should be
-    ├── UnwritableOutput    a file or pipe cannot be written
-    ├── CorruptStream       bytes that no neuvid encoder wrote
-    │   ├── Truncated       the bytes end too early
-    │   └── UnknownVersion  a bitstream version that this neuvid does not know
-    ├── ModelMismatch       the stream was written with another checkpoint or arithmetic
-    └── Desynchronised      the decoder's state parted from the encoder's
+NeuvidError
+├── InvalidSetting      a setting is outside what is allowed
+├── UnreadableInput     a file or pipe cannot be read as what it should be
+├── UnwritableOutput    a file or pipe cannot be written
+├── CorruptStream       bytes that no neuvid encoder wrote
+│   ├── Truncated       the bytes end too early
+│   └── UnknownVersion  a bitstream version that this neuvid does not know
+├── ModelMismatch       the stream was written with another checkpoint or arithmetic
+└── Desynchronised      the decoder's state parted from the encoder's
 """
 
 from __future__ import annotations
