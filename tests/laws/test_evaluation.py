@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bjontegaard.functions import bd_psnr, bd_rate  # type: ignore[import-untyped]
 from clips import moving_frames, moving_info
 
 from neuvid.cli.main import main
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.evaluation.anchors import FAMILIES, FfmpegCodec, Structure
-from neuvid.evaluation.bdrate import bjontegaard_difference, difference
+from neuvid.evaluation.bdrate import difference
 from neuvid.evaluation.codecs import PUBLISHED_FORMAT, CodecOptions, Published, find_codec
 from neuvid.evaluation.ffmpeg import ffmpeg_path, raw_input, run_ffmpeg
-from neuvid.evaluation.metrics import EXACT_PSNR, METRICS, measure, plane_psnr, to_rgb
+from neuvid.evaluation.metrics import EXACT_PSNR, METRICS, measure, plane_psnr
 from neuvid.evaluation.report import write_report
 from neuvid.evaluation.results import (
     Evaluation,
@@ -118,27 +117,6 @@ def test_exact_planes_have_the_highest_psnr(raw_clip: RawClip) -> None:
     assert plane_psnr(one_off, np.zeros_like(one_off)) > EXACT_PSNR
 
 
-@pytest.mark.parametrize(
-    ("planes", "full_range", "expected"),
-    [
-        ((235, 128, 128), False, (255, 255, 255)),
-        ((16, 128, 128), False, (0, 0, 0)),
-        ((63, 102, 240), False, (255, 0, 0)),
-        ((173, 42, 26), False, (0, 255, 0)),
-        ((32, 240, 118), False, (0, 0, 255)),
-        ((200, 128, 128), True, (200, 200, 200)),
-    ],
-)
-def test_rgb_is_by_bt709(
-    planes: tuple[int, ...], full_range: bool, expected: tuple[int, ...]
-) -> None:
-    shapes = ((3, 5), (2, 3), (2, 3))
-    arrays = [np.full(s, v, np.uint8) for s, v in zip(shapes, planes, strict=True)]
-    picture = to_rgb(arrays, full_range=full_range)
-    assert picture.shape == (3, 5, 3)
-    assert np.abs(picture.astype(int) - expected).max() <= 2
-
-
 def test_decoded_frames_must_fit(raw_clip: RawClip, tmp_path: Path) -> None:
     (tmp_path / "short.yuv").write_bytes(raw_clip.path.read_bytes()[: -raw_clip.format.frame_bytes])
     with pytest.raises(UnreadableInput, match=f"{FRAMES - 1} frames of 96x64; the clip has"):
@@ -178,42 +156,6 @@ def test_random_access_reorders(raw_clip: RawClip, tmp_path: Path) -> None:
         log = subprocess.run([ffmpeg_path(), *shown], capture_output=True, text=True, check=True)
         kinds[codec.structure.delay] = set(re.findall(r" type:(\w)", log.stderr))
     assert kinds == {"low delay": {"I", "P"}, "random access": {"I", "P", "B"}}
-
-
-def test_differences_are_those_of_bjontegaard() -> None:
-    rates, values = (0.07, 0.15, 0.3, 0.7), (30.5, 33.2, 36.0, 38.1)
-    delta = bjontegaard_difference(RATES, VALUES, rates, values)
-    curves = (RATES, VALUES, rates, values)
-    assert delta.rate == pytest.approx(bd_rate(*curves, method="pchip", min_overlap=0))
-    assert delta.gain == pytest.approx(bd_psnr(*curves, method="pchip", min_overlap=0))
-
-
-def test_differences_by_hand() -> None:
-    half = bjontegaard_difference(RATES, VALUES, [rate / 2 for rate in RATES], VALUES)
-    assert half.rate == pytest.approx(-50)
-    better = bjontegaard_difference(RATES, VALUES, RATES, [value + 1 for value in VALUES])
-    assert better.gain == pytest.approx(1)
-    assert better.overlap is not None
-    assert (better.overlap.low, better.overlap.high) == (31, 38)
-    assert better.overlap.share == pytest.approx(7 / 8)
-
-
-@pytest.mark.parametrize(
-    ("rates", "values", "reason"),
-    [
-        (RATES[:3], VALUES[:3], "fewer than 4 points"),
-        (RATES, [value + 20 for value in VALUES], "only 0% overlap"),
-        (RATES, [value + 5 for value in VALUES], "only 38% overlap"),
-        (RATES, (30.0, 33.0, 32.0, 38.0), "more bits do not always"),
-    ],
-)
-def test_differences_without_meaning_are_refused(
-    rates: tuple[float, ...], values: tuple[float, ...], reason: str
-) -> None:
-    delta = bjontegaard_difference(RATES, VALUES, rates, values)
-    assert delta.rate is None
-    assert delta.gain is None
-    assert reason in str(delta.refusal)
 
 
 @pytest.mark.parametrize(
