@@ -83,7 +83,7 @@ def _ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     red, green, blue = rgb
     torch.sub(cr, 0.5, out=red).mul_(2 - 2 * RED).add_(y)
     torch.sub(cb, 0.5, out=blue).mul_(2 - 2 * BLUE).add_(y)
-    torch.sub(y, red * RED, out=green).sub_(blue * BLUE).div_(GREEN)
+    torch.sub(y, red * RED, out=green).sub_(blue * BLUE).mul_(1 / GREEN)
     return rgb
 
 
