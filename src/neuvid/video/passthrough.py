@@ -282,7 +282,8 @@ def _layout(stream: Stream) -> str:
 
 def _write_parameters(container: str, stream: Stream) -> bytes:
     file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
+    repeatable = {"fflags": "bitexact"}  # no random identifiers
+    with av.open(file, "w", format=container, container_options=repeatable) as output:
         copied = output.add_stream_from_template(stream)
         packet = Packet(b"\0\0")  # a file without any packet cannot be opened again
         packet.stream, packet.pts, packet.dts, packet.duration = copied, 0, 0, 1
