@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -104,11 +105,13 @@ def save_model(
     }
     beside = path.with_name(f".{path.name}.part")
     try:
-        safetensors.torch.save_file(tensors, beside, metadata)
+        # save_file would let nobody else read the file
+        beside.write_bytes(safetensors.torch.save(tensors, metadata))
         beside.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        beside.unlink(missing_ok=True)
-        raise UnwritableOutput(path, str(error)) from error
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise UnwritableOutput(path, error.strerror or str(error)) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
