@@ -43,6 +43,9 @@ def encode(
     intra_period: Annotated[
         int, typer.Option(help="Frames from one intra frame to the next; -1: only where needed.")
     ] = -1,
+    scene_cuts: Annotated[
+        bool, typer.Option(help="Code a scene cut as an intra frame where that is cheaper.")
+    ] = True,
     frames: Annotated[
         int | None, typer.Option(help="Encode so many frames at most.", show_default="all")
     ] = None,
@@ -76,7 +79,7 @@ def encode(
         raise InvalidSetting("output", got=target, expected=f"a file that ends in {STREAM_SUFFIX}")
     rate = _frame_rate(fps)
     raw = _raw_format(source, size, rate, pixel_format)
-    control, schedule = FixedQuality(qp), Schedule(intra_period)
+    control, schedule = FixedQuality(qp), Schedule(intra_period, scene_cuts)
     if threads:
         torch.set_num_threads(threads)
     loaded = load_model(model, device=device, arithmetic=arithmetic)

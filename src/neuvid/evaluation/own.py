@@ -90,7 +90,7 @@ class NeuvidCodec:
 
         raw = f"--size {clip.size} --fps {clip.format.frame_rate}"
         raw += f" --pixel-format {clip.format.pixel_format.value}"
-        setting = f"--qp {quality:g} --intra-period {self.structure.intra_period}"
+        setting = f"--qp {quality:g} --intra-period {self.structure.intra_period} --no-scene-cuts"
         command = f"neuvid encode {clip.path} {stream} --model {self.model} {setting} {raw}"
         return self._measure(command, work)
 
