@@ -179,6 +179,11 @@ RT_SMALL_VIDEO_RECIPE = Recipe(
         _small_chain(5, 600, 3e-4),
         _small_chain(8, 250, 2e-4),
         replace(_small_chain(16, 80, 1e-4, detach_every=5), final_fraction=0.02),
+        # The second round: the same again, longer.
+        _small_chain(4, 6000, 4e-4),
+        _small_chain(7, 3000, 3e-4),
+        _small_chain(16, 600, 2e-4, detach_every=5),
+        replace(_small_chain(32, 200, 1e-4, detach_every=8), final_fraction=0.02),
     ),
 )
 
