@@ -13,8 +13,9 @@ from test_rt import GOLDEN, recipe, state_dict
 from neuvid.cli.main import main
 from neuvid.codec.clips import encode_clip
 from neuvid.codec.streams import decode_stream
-from neuvid.models.checkpoint import load_model
+from neuvid.models.checkpoint import load_model, read_weights
 from neuvid.models.presets import RT
+from neuvid.models.published import read_published
 from neuvid.rate.controller import FixedQuality
 from neuvid.video.clip import create_clip, open_clip
 
@@ -34,6 +35,10 @@ def test_imported_checkpoints_code(
     model = load_model(target)
     assert model.name == "rt" and model.network.config == RT
     assert model.digest.hex() in capsys.readouterr().out
+    published = read_published([image, video]).state_dict()
+    kept = read_weights(target)
+    assert kept.keys() == published.keys()
+    assert all(torch.equal(kept[name], published[name]) for name in kept)
 
     info = moving_info((32, 16))
     with create_clip(tmp_path / "in.y4m", info) as writer:

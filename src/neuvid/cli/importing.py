@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from neuvid.errors import InvalidSetting
@@ -24,5 +25,6 @@ def import_checkpoint(
         raise InvalidSetting("output", got=str(target), expected=f"a file that ends in {SUFFIX}")
     model = read_published(checkpoints)
     sources = ", ".join(path.name for path in checkpoints)
-    save_model(target, "rt", model, {"source": f"published checkpoints: {sources}"})
+    notes = {"source": f"published checkpoints: {sources}"}
+    save_model(target, "rt", model, notes, dtype=torch.float32)
     print(f"{target}: checkpoint {checkpoint_digest(target).hex()}")
