@@ -13,6 +13,7 @@ from neuvid.bitstream.packet import Packet, StreamHeader
 from neuvid.choice import FrameKind
 from neuvid.entropy.coder import SymbolReader
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
+from neuvid.models.base import GRID
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.models.implicit import LEVEL_OFFSETS, ImplicitState
 from neuvid.video.colour import tensor_to_frame
@@ -80,7 +81,7 @@ class Decoder:
             raise InvalidSetting("frame size", got=size, expected=f"at most {max_pixels} pixels")
         self.model = model
         self.clip = clip_of(header)
-        padded = self.clip.size.padded(16)
+        padded = self.clip.size.padded(GRID)
         self.state = model.network.initial_state(padded.height, padded.width)
         self._started = False
         self._pending: deque[Future[Frame]] = deque()

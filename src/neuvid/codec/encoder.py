@@ -15,15 +15,15 @@ from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.codec.schedule import LEVEL_PATTERN, CutDetector, Schedule
 from neuvid.entropy.coder import RateEstimator, SymbolWriter
+from neuvid.models.base import GRID
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.models.implicit import ImplicitState
 from neuvid.rate.controller import FrameStats, FrameView, RateController
-from neuvid.rate.lagrangian import INTER_LAMBDAS
+from neuvid.rate.lagrangian import INTER_LAMBDAS, PLANE_WEIGHTS
 from neuvid.video.colour import frame_to_tensor
 from neuvid.video.frame import ClipInfo, Frame
 
 PACKETS_IN_WORK = 2  # frames whose symbols are being coded while the networks go on
-PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Encoder:
         self.clip = clip
         self.control = control
         self.schedule = schedule
-        padded = clip.size.padded(16)
+        padded = clip.size.padded(GRID)
         self.state = model.network.initial_state(padded.height, padded.width)
         self._cuts = CutDetector()
         self._number = 0

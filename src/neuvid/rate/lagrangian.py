@@ -10,6 +10,8 @@ from torch import Tensor
 
 from neuvid.choice import QUALITIES
 
+PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)  # of Y, U, V in the papers' PSNR
+
 
 @dataclass(frozen=True, slots=True)
 class LambdaRange:

@@ -18,12 +18,12 @@ from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
-from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, LambdaRange
+from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS, LambdaRange
 
 TRANSFORM_CHANNELS = 96  # degrees of freedom of an 8x8 block of 4:2:0 video
 BRANCH_GAIN = 0.01  # of the last layer of a residual branch
 OUTPUT_GAIN = 0.01  # of the layers that predict means and scales
-LUMA_WEIGHT, CHROMA_WEIGHT = 3 * 6 / 8, 3 * 1 / 8  # of the planes' errors in the distortion
+LUMA_WEIGHT, CHROMA_WEIGHT, _ = (3 * weight for weight in PLANE_WEIGHTS)  # in the distortion
 CHROMA_DAMPING = 2.0  # chroma holds about as much detail as luma at twice the frequency
 PRIOR_WIDTH = 0.6  # of the logistic law of z, in quantiser steps
 INTRA_SPREAD, INTER_SPREAD = 1.5, 0.3  # standard deviations at the lowest frequency

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neuvid.rate.lagrangian import PLANE_WEIGHTS
+
 LEVEL_WEIGHTS = (0.52, 1.33, 0.83)  # of the distortion at each level (DCVC-DC)
-PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)  # of Y, U, V in the papers' PSNR
 ERROR_MIN = 1e-6  # mean squared error below which a plane counts as perfect
 KR, KB = 0.2126, 0.0722  # BT.709
 KG = 1 - KR - KB
