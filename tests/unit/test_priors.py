@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from neuvid.entropy.coder import RateEstimator
-from neuvid.entropy.distributions import SCALE_USEFUL, Distribution, Gaussian
+from neuvid.entropy.distributions import (
+    SCALE_LEVELS,
+    SCALE_USEFUL,
+    SKIP,
+    Distribution,
+    Gaussian,
+    Laplace,
+    level_scales,
+    scale_thresholds,
+)
+from neuvid.entropy.tables import TOTAL, EntropyTables
 from neuvid.nn.rounding import lower_bound
 from neuvid.priors.checkerboard import FOUR_STEPS, TWO_STEPS, Pattern, code_in_steps
 
@@ -59,10 +71,39 @@ def test_useless_scales_cost_nothing_and_code_zero() -> None:
     assert float(law.bits(torch.zeros_like(scales))[0, 0]) < 1e-4
 
 
-def test_gaussian_bits_are_those_of_its_mass() -> None:
-    law = Gaussian(torch.full((1, 1, 1, 81), 3.0))
-    mass = torch.exp2(-law.bits(torch.arange(-40.0, 41.0).view(1, 1, 1, 81)))
+@pytest.mark.parametrize("law", [Gaussian, Laplace])
+def test_a_law_may_code_everything(law: type[Gaussian | Laplace]) -> None:
+    scales = torch.tensor([0.01, 0.05, 0.2, 5.0]).view(1, 4, 1, 1)
+    thresholds = torch.from_numpy(scale_thresholds())
+    values = torch.full_like(scales, -2.6)
+    assert law(scales, skips=False).round(values).flatten().tolist() == [-3.0] * 4
+    rows, skipping = law(scales, skips=False).rows(thresholds), law(scales).rows(thresholds)
+    assert ((law.first_row <= rows) & (rows < law.first_row + SCALE_LEVELS)).all()
+    assert (skipping == SKIP).flatten().tolist() == [True, True, False, False]
+    assert torch.equal(skipping[skipping != SKIP], rows[skipping != SKIP])
+
+
+@pytest.mark.parametrize("law", [Gaussian, Laplace])
+def test_bits_of_a_law_are_those_of_its_mass(law: type[Gaussian | Laplace]) -> None:
+    symbols = torch.arange(-40.0, 41.0).view(1, 1, 1, 81)
+    mass = torch.exp2(-law(torch.full_like(symbols, 3.0)).bits(symbols))
     assert float(mass.sum()) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("law", [Gaussian, Laplace])
+def test_estimated_bits_are_those_of_the_tables(law: type[Gaussian | Laplace]) -> None:
+    tables = EntropyTables.concatenate([Gaussian.tables(), Laplace.tables()])
+    thresholds = torch.from_numpy(scale_thresholds())
+    for scale in level_scales()[20:-20:10] / law.spread:
+        at = law(torch.full((1, 1, 1, 1), scale))
+        row = int(at.rows(thresholds))
+        bounds = tables.cumulative[tables.starts[row] : tables.starts[row + 1]].astype(float)
+        for symbol in range(4):
+            k = symbol - tables.offsets[row]
+            if k < len(bounds) - 2 and bounds[k + 1] - bounds[k] > 30:
+                expected = -math.log2((bounds[k + 1] - bounds[k]) / TOTAL)
+                estimate = float(at.bits(torch.full((1, 1, 1, 1), float(symbol))))
+                assert estimate == pytest.approx(expected, abs=0.05)
 
 
 def test_noise_is_unbiased_about_the_rate_and_rounding_passes_gradients() -> None:

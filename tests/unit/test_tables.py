@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -17,11 +18,13 @@ from neuvid.entropy.tables import (
     TOTAL,
     EntropyTables,
     gaussian_tables,
+    laplace_tables,
     tables_from_cumulative,
 )
 from neuvid.errors import InvalidSetting
 
 SCALES = np.geomspace(0.11, 64, 100)
+MakeTables = Callable[[NDArray[np.float64]], EntropyTables]
 
 
 def rows_of(tables: EntropyTables) -> list[NDArray[np.int64]]:
@@ -47,20 +50,31 @@ def kept_mass(
     return kept
 
 
-def test_the_coder_takes_the_tables() -> None:
-    tables = gaussian_tables(SCALES)
+@pytest.mark.parametrize("make", [gaussian_tables, laplace_tables])
+def test_the_coder_takes_the_tables(make: MakeTables) -> None:
+    tables = make(SCALES)
     assert len(tables) == len(SCALES)
     _native.Tables(tables.cumulative, tables.starts, tables.offsets)
 
 
-def test_gaussian_rows_are_symmetric_and_wide_enough() -> None:
-    tables = gaussian_tables(SCALES)
+@pytest.mark.parametrize(("make", "widest"), [(gaussian_tables, 64), (laplace_tables, 24)])
+def test_rows_of_laws_are_symmetric_and_wide_enough(make: MakeTables, widest: float) -> None:
+    tables = make(np.geomspace(0.11, widest, 100))
     for bounds, offset in zip(rows_of(tables), tables.offsets.tolist(), strict=True):
         widths = np.diff(bounds)
         assert len(widths) - 1 == 1 - 2 * offset
         assert 1 <= -offset <= 255
         assert np.abs(widths[:-1] - widths[-2::-1]).max() <= 1
         assert widths[-1] <= 2
+
+
+def test_laplace_rows_have_the_mass_of_the_law() -> None:
+    (bounds,) = rows_of(laplace_tables(np.array([3.0])))
+    mass = np.diff(bounds)[:-1] / TOTAL
+    draws = np.random.default_rng(0).laplace(0.0, 3.0, 400_000).round()
+    middle = len(mass) // 2
+    for symbol in (0, 1, -4, 9):
+        assert mass[middle + symbol] == pytest.approx((draws == symbol).mean(), abs=0.002)
 
 
 def test_widths_cost_next_to_nothing() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from neuvid.entropy.tables import EntropyTables, gaussian_tables, laplace_tables
 
 SCALE_MIN = 0.11  # standard deviations in quantiser steps
 SCALE_MAX = 64.0
@@ -53,12 +55,44 @@ def _bits(probability: Tensor) -> Tensor:
     return -torch.log2(probability + PROBABILITY_MIN)
 
 
-class Gaussian:
-    """Zero-mean Gaussian of the standard deviations `scales` [B, C, h, w]."""
+class _ScaledLaw:
+    """A zero-mean law with a scale [B, C, h, w] for each value, and a row for each level of it.
 
-    def __init__(self, scales: Tensor) -> None:
+    With `skips`, values of the smallest scales are 0 and are not coded.
+    """
+
+    first_row: ClassVar[int]
+    spread: ClassVar[float]  # what the thresholds bound: `spread` times the scale
+
+    def __init__(self, scales: Tensor, *, skips: bool = True) -> None:
         self.scales = scales
         self.shape = scales.shape
+        self.skips = skips
+
+    def rows(self, thresholds: Tensor) -> Tensor:
+        """Return the row of each scale's level; SKIP where nothing is coded."""
+        level = torch.bucketize((self.spread * self.scales).contiguous(), thresholds)
+        rows = self.first_row + (level - 1).clamp(min=0)
+        return torch.where(level == 0, SKIP, rows) if self.skips else rows
+
+    def round(self, values: Tensor) -> Tensor:
+        """Round to even, and to 0 where nothing is coded."""
+        rounded = values.round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
+        if not self.skips:
+            return rounded
+        return torch.where(self.spread * self.scales > SCALE_USEFUL, rounded, 0.0)
+
+
+class Gaussian(_ScaledLaw):
+    """Zero-mean Gaussian of the standard deviations `scales` [B, C, h, w]."""
+
+    first_row = 0
+    spread = 1.0
+
+    @staticmethod
+    def tables() -> EntropyTables:
+        """Return the rows of all levels."""
+        return gaussian_tables(level_scales())
 
     def bits(self, values: Tensor) -> Tensor:
         """Return -log2 of the mass of the unit interval around each value."""
@@ -68,15 +102,30 @@ class Gaussian:
         lower = torch.erfc((distance + 0.5) * inverse)
         return _bits(0.5 * (upper - lower))
 
-    def rows(self, thresholds: Tensor) -> Tensor:
-        """Return the level of each scale; SKIP at or below the smallest useful scale."""
-        level = torch.bucketize(self.scales.contiguous(), thresholds)
-        return torch.where(level == 0, SKIP, level - 1)
 
-    def round(self, values: Tensor) -> Tensor:
-        """Round to even, and to 0 where the scale is too small to be useful."""
-        rounded = values.round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
-        return torch.where(self.scales > SCALE_USEFUL, rounded, 0.0)
+class Laplace(_ScaledLaw):
+    """Zero-mean Laplace law: the density falls by e every `scales` [B, C, h, w].
+
+    Its rows follow those of the Gaussian. At half the scale of a Gaussian about as little is left
+    beyond the first symbol, so both share their thresholds.
+    """
+
+    first_row = SCALE_LEVELS
+    spread = 2.0
+
+    @staticmethod
+    def tables() -> EntropyTables:
+        """Return the rows of all levels."""
+        return laplace_tables(level_scales() / Laplace.spread)
+
+    def bits(self, values: Tensor) -> Tensor:
+        """Return -log2 of the mass of the unit interval around each value."""
+        distance = values.abs()
+        return _bits(self._mass_beyond(distance - 0.5) - self._mass_beyond(distance + 0.5))
+
+    def _mass_beyond(self, values: Tensor) -> Tensor:
+        tail = 0.5 * torch.exp(-values.abs() / self.scales)
+        return torch.where(values < 0, 1 - tail, tail)
 
 
 class FactorisedPrior(nn.Module):
@@ -116,8 +165,12 @@ class FactorisedPrior(nn.Module):
         return values
 
     def at(self, positions: Tensor, height: int, width: int) -> Factorised:
-        """Return the law of a latent at quality positions [B]; the nearest quality is taken."""
-        return Factorised(self, positions.round().long(), height, width)
+        """Return the law of a latent at quality positions [B]; the nearest quality is taken.
+
+        A prior of one quality serves all.
+        """
+        quality = positions.round().long().clamp(max=self.qualities - 1)
+        return Factorised(self, quality, height, width)
 
 
 class Factorised:

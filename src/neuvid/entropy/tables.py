@@ -18,7 +18,7 @@ from neuvid.errors import InvalidSetting
 PRECISION_BITS = 14
 TOTAL = 1 << PRECISION_BITS  # the widths of a row's bins sum to this
 TAIL_MASS = 0.5 / TOTAL  # left to the escape bin, at most, on either side
-GAUSSIAN_SYMBOL_MAX = 255
+LAW_SYMBOL_MAX = 255  # of laws that know a scale
 SYMBOLS_MAX = 4096  # of a row
 ROWS_AT_ONCE = 512  # bounds the memory for many wide rows
 
@@ -55,10 +55,24 @@ def gaussian_tables(scales: NDArray[np.float64]) -> EntropyTables:
 
     A row covers -c..c, c in 1..255 as `tables_from_cumulative` trims it.
     """
-    halves = np.arange(-GAUSSIAN_SYMBOL_MAX, GAUSSIAN_SYMBOL_MAX + 2) - 0.5
     error_function = np.vectorize(math.erf, otypes=[np.float64])
-    cumulative = 0.5 + 0.5 * error_function(halves * math.sqrt(0.5) / scales[:, None])
-    return tables_from_cumulative(cumulative, first_symbol=-GAUSSIAN_SYMBOL_MAX)
+    cumulative = 0.5 + 0.5 * error_function(_edges() * math.sqrt(0.5) / scales[:, None])
+    return tables_from_cumulative(cumulative, first_symbol=-LAW_SYMBOL_MAX)
+
+
+def laplace_tables(scales: NDArray[np.float64]) -> EntropyTables:
+    """Return one row per scale b [rows] > 0: a zero-mean Laplace law in unit bins.
+
+    Its density falls by e every b symbols. A row covers -c..c, as that of a Gaussian.
+    """
+    distances = _edges() / scales[:, None]
+    cumulative = 0.5 - 0.5 * np.sign(distances) * np.expm1(-np.abs(distances))
+    return tables_from_cumulative(cumulative, first_symbol=-LAW_SYMBOL_MAX)
+
+
+def _edges() -> NDArray[np.float64]:
+    """Return the bounds of the bins of the symbols -255..255."""
+    return np.arange(-LAW_SYMBOL_MAX, LAW_SYMBOL_MAX + 2, dtype=np.float64) - 0.5
 
 
 def tables_from_cumulative(cumulative: NDArray[np.float64], *, first_symbol: int) -> EntropyTables:

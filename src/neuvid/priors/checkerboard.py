@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_MIN, Gaussian
+from neuvid.entropy.distributions import SCALE_MIN, Distribution, Gaussian
 from neuvid.nn.rounding import lower_bound
 
 # PATTERN[step][phase] is the group coded there; phase = 2 (row mod 2) + (column mod 2).
@@ -22,6 +22,12 @@ FOUR_STEPS: Pattern = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 
 # (step, latent coded so far [B, C, h, w]) -> scales and means [B, C, h, w]
 Parameters = Callable[[int, Tensor], tuple[Tensor, Tensor]]
+Law = Callable[[Tensor], Distribution]  # of the scales that a network predicts, whatever they are
+
+
+def skipping_gaussian(scales: Tensor) -> Gaussian:
+    """Return a Gaussian that codes nothing where scales are too small to be useful."""
+    return Gaussian(lower_bound(scales, SCALE_MIN))
 
 
 def _masks(groups: tuple[int, ...], like: Tensor) -> Tensor:
@@ -49,6 +55,8 @@ def code_in_steps(
     parameters: Parameters,
     start: Tensor,
     coder: LatentCoder,
+    *,
+    law: Law = skipping_gaussian,
 ) -> Tensor:
     """Code `values` [B, C, h, w] (None when reading) and return what the decoder sees.
 
@@ -59,6 +67,5 @@ def code_in_steps(
         masks = _masks(groups, start)
         scales, means = (_fold(each, masks) for each in parameters(step, coded))
         residual = None if values is None else _fold(values, masks) - means
-        law = Gaussian(lower_bound(scales, SCALE_MIN))
-        coded = coded + _unfold(coder.code(residual, law) + means, masks)
+        coded = coded + _unfold(coder.code(residual, law(scales)) + means, masks)
     return coded

@@ -12,23 +12,13 @@ from neuvid.nn.blocks import DepthConvBlock, Down, Up
 REDUCTION = 4  # positions of y along the side of one position of z
 
 
-class Hyperprior(nn.Module):
-    """Codes z and turns it into features about y (DCVC-RT, figure 4)."""
+class SideInformation(nn.Module):
+    """Codes z, which an encoder makes of y, and turns it into features about y by a decoder."""
 
-    def __init__(
-        self, latent_channels: int, hyper_channels: int, out_channels: int, prior: FactorisedPrior
-    ) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, prior: FactorisedPrior) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(
-            DepthConvBlock(latent_channels, hyper_channels),
-            Down(hyper_channels, hyper_channels),
-            Down(hyper_channels, hyper_channels),
-        )
-        self.decoder = nn.Sequential(
-            Up(hyper_channels, hyper_channels),
-            Up(hyper_channels, hyper_channels),
-            DepthConvBlock(hyper_channels, out_channels),
-        )
+        self.encoder = encoder
+        self.decoder = decoder
         self.prior = prior
 
     def code(
@@ -46,3 +36,22 @@ class Hyperprior(nn.Module):
             z = self.encoder(functional.pad(y, (0, right, 0, bottom), mode="replicate"))
         features: Tensor = self.decoder(coder.code(z, self.prior.at(positions, height, width)))
         return features
+
+
+class Hyperprior(SideInformation):
+    """Side information through depth-wise convolution blocks (DCVC-RT, figure 4)."""
+
+    def __init__(
+        self, latent_channels: int, hyper_channels: int, out_channels: int, prior: FactorisedPrior
+    ) -> None:
+        encoder = nn.Sequential(
+            DepthConvBlock(latent_channels, hyper_channels),
+            Down(hyper_channels, hyper_channels),
+            Down(hyper_channels, hyper_channels),
+        )
+        decoder = nn.Sequential(
+            Up(hyper_channels, hyper_channels),
+            Up(hyper_channels, hyper_channels),
+            DepthConvBlock(hyper_channels, out_channels),
+        )
+        super().__init__(encoder, decoder, prior)
