@@ -181,6 +181,7 @@ FAILURES = [
     ("encode CLIP x.nvid MODEL --start 99", "moving.mp4: it has no frame at 99 s"),
     ("encode CLIP x.nvid MODEL --start 1e300", "no frame"),
     ("encode CLIP x.nvid MODEL --intra-period 0", "intra period is 0"),
+    ("encode CLIP x.nvid MODEL --refresh -1", "refresh period is -1"),
     ("encode CLIP x.nvid MODEL --threads 0", "--threads"),
     ("encode CLIP x.nvid MODEL --device tpu9", "device is 'tpu9'"),
     ("encode raw.yuv x.nvid MODEL", "size is None"),

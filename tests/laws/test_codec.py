@@ -135,6 +135,21 @@ def test_intra_frames_come_at_their_period_and_levels_restart(model: LoadedModel
     assert levels == [*LEVEL_PATTERN[:5], *LEVEL_PATTERN[:5], *LEVEL_PATTERN[:2]]
 
 
+@pytest.mark.parametrize(
+    ("period", "expected"),
+    [(None, []), (0, []), (1, [2, 3, 4, 7, 8, 9]), (2, [3, 8]), (3, [4, 9]), (5, [])],
+)
+def test_features_restart_at_their_period(
+    model: LoadedModel, period: int | None, expected: list[int]
+) -> None:
+    """Counted from the frame after an intra frame, which has no features to restart."""
+    info = moving_info()
+    schedule = Schedule(5, scene_cuts=False, refresh_period=period)
+    packets, pictures = encode(model, info, moving_frames(info, 10), schedule=schedule)
+    assert [packet.number for packet in packets if packet.choice.refresh] == expected
+    assert_same(decode(model, info, packets), pictures)
+
+
 @pytest.mark.parametrize(("scene_cuts", "expected"), [(True, [0, 4]), (False, [0])])
 def test_cuts_become_intra_frames(
     model: LoadedModel, scene_cuts: bool, expected: list[int]
@@ -254,3 +269,8 @@ def test_qualities_are_bounded(quality: float) -> None:
 def test_intra_periods_are_bounded(period: int) -> None:
     with pytest.raises(InvalidSetting, match="intra period"):
         Schedule(period)
+
+
+def test_refresh_periods_are_bounded() -> None:
+    with pytest.raises(InvalidSetting, match="refresh period"):
+        Schedule(refresh_period=-1)

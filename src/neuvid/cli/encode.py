@@ -46,6 +46,13 @@ def encode(
     scene_cuts: Annotated[
         bool, typer.Option(help="Code a scene cut as an intra frame where that is cheaper.")
     ] = True,
+    refresh: Annotated[
+        int | None,
+        typer.Option(
+            help="Frames from one restart of the carried features to the next; 0: none.",
+            show_default="as the model needs",
+        ),
+    ] = None,
     frames: Annotated[
         int | None, typer.Option(help="Encode so many frames at most.", show_default="all")
     ] = None,
@@ -79,7 +86,7 @@ def encode(
         raise InvalidSetting("output", got=target, expected=f"a file that ends in {STREAM_SUFFIX}")
     rate = _frame_rate(fps)
     raw = _raw_format(source, size, rate, pixel_format)
-    control, schedule = FixedQuality(qp), Schedule(intra_period, scene_cuts)
+    control, schedule = FixedQuality(qp), Schedule(intra_period, scene_cuts, refresh)
     if threads:
         torch.set_num_threads(threads)
     loaded = load_model(model, device=device, arithmetic=arithmetic)

@@ -108,11 +108,12 @@ class Encoder:
         return min(inter, intra, key=lambda choice: self._cost(frame, choice))
 
     def _choose_kind(self, frame: Tensor, kind: FrameKind) -> FrameChoice:
-        level = LEVEL_PATTERN[(self._number - self._last_intra) % len(LEVEL_PATTERN)]
+        since_intra = 0 if kind is FrameKind.INTRA else self._number - self._last_intra
         view = FrameView(
             number=self._number,
             kind=kind,
-            level=0 if kind is FrameKind.INTRA else level,
+            level=LEVEL_PATTERN[since_intra % len(LEVEL_PATTERN)],
+            refresh=self.schedule.is_refresh(since_intra, self.model.network.refresh_period),
             trial=lambda choice: FrameStats(self._try(frame, choice)[0]),
         )
         return self.control.choose(view)

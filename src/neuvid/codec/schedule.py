@@ -22,19 +22,31 @@ class Schedule:
     """An intra frame every `intra_period` frames, -1 for the first frame only.
 
     With `scene_cuts`, a frame that looks like a cut becomes an intra frame where that is cheaper.
-    Raises InvalidSetting for other periods.
+    Features restart every `refresh_period` frames after an intra frame, 0 for never, None for
+    the period of the model's family. Raises InvalidSetting for other periods.
     """
 
     intra_period: int = -1
     scene_cuts: bool = True
+    refresh_period: int | None = None
 
     def __post_init__(self) -> None:
         if self.intra_period != -1 and self.intra_period < 1:
             raise InvalidSetting("intra period", got=self.intra_period, expected="-1 or 1 and more")
+        if self.refresh_period is not None and self.refresh_period < 0:
+            raise InvalidSetting("refresh period", got=self.refresh_period, expected="0 and more")
 
     def is_intra(self, number: int) -> bool:
         """Return whether frame `number` is an intra frame whatever it shows."""
         return number == 0 or (self.intra_period > 0 and number % self.intra_period == 0)
+
+    def is_refresh(self, since_intra: int, family_period: int) -> bool:
+        """Return whether features restart so many frames after an intra frame.
+
+        The first frame after it has no features to restart; the next ones are counted from it.
+        """
+        period = family_period if self.refresh_period is None else self.refresh_period
+        return period > 0 and since_intra > 1 and (since_intra - 1) % period == 0
 
 
 FIRST_FRAME_ONLY = Schedule()

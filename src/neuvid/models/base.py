@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,12 @@ S = TypeVar("S", bound=State)
 
 
 class VideoModel(nn.Module, ABC, Generic[S]):
-    """Weights of a codec, and the walk that codes a frame with them."""
+    """Weights of a codec, and the walk that codes a frame with them.
+
+    Features restart every `refresh_period` frames unless a schedule says otherwise, 0 for never.
+    """
+
+    refresh_period: ClassVar[int] = 0
 
     @abstractmethod
     def initial_state(self, height: int, width: int, batch: int = 1) -> S:

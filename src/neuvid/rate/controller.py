@@ -20,13 +20,14 @@ class FrameStats:
 class FrameView:
     """What a controller may know of a frame before it chooses.
 
-    `number` counts frames from 0; kind and level are planned. `trial` codes the frame without a
-    trace and tells what a choice would cost; it takes about as long as coding the frame.
+    `number` counts frames from 0; kind, level and refresh are planned. `trial` codes the frame
+    without a trace and tells what a choice would cost; it takes about as long as coding the frame.
     """
 
     number: int
     kind: FrameKind
     level: int
+    refresh: bool
     trial: Callable[[FrameChoice], FrameStats]
 
 
@@ -52,7 +53,7 @@ class FixedQuality:
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the planned choice at the fixed quality."""
-        return FrameChoice(view.kind, self.quality, view.level)
+        return FrameChoice(view.kind, self.quality, view.level, refresh=view.refresh)
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
         """Learn nothing."""
