@@ -28,7 +28,7 @@ from neuvid.entropy.coder import RateEstimator
 from neuvid.errors import ModelMismatch, UnreadableInput
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
 from neuvid.models.implicit import ImplicitModel
-from neuvid.models.presets import RT_SMALL, build_model
+from neuvid.models.presets import RT_SMALL
 from neuvid.nn import exact, integer
 from neuvid.nn.blocks import DepthConvBlock
 from neuvid.nn.exact import IntegerMatrix
@@ -170,7 +170,7 @@ def test_what_has_no_exact_version_is_refused() -> None:
 def network() -> ImplicitModel:
     """A small transform codec whose blocks do something."""
     torch.manual_seed(3)
-    network = build_model(RT_SMALL)
+    network = ImplicitModel(RT_SMALL)
     initialise(network)
     for module in network.modules():
         if isinstance(module, DepthConvBlock):

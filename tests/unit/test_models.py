@@ -20,7 +20,7 @@ from neuvid.models.checkpoint import (
     shipped_weights,
 )
 from neuvid.models.complexity import measure_complexity
-from neuvid.models.presets import PRESETS, build_model
+from neuvid.models.presets import PRESETS, RT_SMALL, build_model
 from neuvid.models.published import read_published
 
 
@@ -37,8 +37,8 @@ def test_presets_are_as_large_as_the_papers_say() -> None:
 
 
 def test_complexity_counts_each_convolution() -> None:
-    complexity = measure_complexity(PRESETS["rt-small"])
-    config = PRESETS["rt-small"]
+    config = RT_SMALL
+    complexity = measure_complexity(config)
     per_patch = 8 * 8 * 1000
     assert complexity.inter["embed"] == 192 * config.feature_channels / per_patch
     latents = config.latent_channels * 9 * config.feature_channels

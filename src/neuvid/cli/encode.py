@@ -71,9 +71,12 @@ def encode(
     ] = PixelFormat.YUV420,
     device: Device = "cpu",
     arithmetic: Annotated[
-        Arithmetic,
-        typer.Option(help="integer decodes on every machine, float32 only on one like this."),
-    ] = Arithmetic.INTEGER,
+        Arithmetic | None,
+        typer.Option(
+            help="integer decodes on every machine, float32 only on one like this.",
+            show_default="integer where the model has it",
+        ),
+    ] = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:

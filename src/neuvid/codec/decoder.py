@@ -11,11 +11,11 @@ import torch
 
 from neuvid.bitstream.packet import Packet, StreamHeader
 from neuvid.choice import FrameKind
+from neuvid.codec.schedule import LEVEL_PATTERN
 from neuvid.entropy.coder import SymbolReader
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
-from neuvid.models.base import GRID
+from neuvid.models.base import GRID, State
 from neuvid.models.checkpoint import LoadedModel
-from neuvid.models.implicit import LEVEL_OFFSETS, ImplicitState
 from neuvid.video.colour import tensor_to_frame
 from neuvid.video.frame import ClipInfo, ColourTags, Frame, FrameSize, PixelFormat
 
@@ -82,7 +82,7 @@ class Decoder:
         self.model = model
         self.clip = clip_of(header)
         padded = self.clip.size.padded(GRID)
-        self.state = model.network.initial_state(padded.height, padded.width)
+        self.state: State = model.network.initial_state(padded.height, padded.width)
         self._started = False
         self._pending: deque[Future[Frame]] = deque()
         self._worker = ThreadPoolExecutor(1, "renderer")
@@ -123,11 +123,11 @@ class Decoder:
         """Return the frames that are still in work."""
         return self._ready(0)
 
-    def _advance(self, packet: Packet) -> ImplicitState:
-        if packet.choice.level >= len(LEVEL_OFFSETS):
+    def _advance(self, packet: Packet) -> State:
+        if packet.choice.level > max(LEVEL_PATTERN):
             raise CorruptStream(f"no frame has level {packet.choice.level}")
         reader = SymbolReader(self.model.tables, packet.payload, parallel=packet.parallel)
-        state = self.model.network.code_frame(None, self.state, packet.choice, reader)
+        state: State = self.model.network.code_frame(None, self.state, packet.choice, reader)
         reader.finish()
         return state
 
@@ -138,7 +138,7 @@ class Decoder:
         return frames
 
     @torch.inference_mode()
-    def _render(self, state: ImplicitState, pts: int) -> Frame:
+    def _render(self, state: State, pts: int) -> Frame:
         picture = self.model.network.render(state)
         return tensor_to_frame(picture, self.clip.size, self.clip.pixel_format, pts)
 

@@ -15,9 +15,8 @@ from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.codec.schedule import LEVEL_PATTERN, CutDetector, Schedule
 from neuvid.entropy.coder import RateEstimator, SymbolWriter
-from neuvid.models.base import GRID
+from neuvid.models.base import GRID, State
 from neuvid.models.checkpoint import LoadedModel
-from neuvid.models.implicit import ImplicitState
 from neuvid.rate.controller import FrameStats, FrameView, RateController
 from neuvid.rate.lagrangian import INTER_LAMBDAS, PLANE_WEIGHTS
 from neuvid.video.colour import frame_to_tensor
@@ -49,7 +48,7 @@ class Encoder:
         self.control = control
         self.schedule = schedule
         padded = clip.size.padded(GRID)
-        self.state = model.network.initial_state(padded.height, padded.width)
+        self.state: State = model.network.initial_state(padded.height, padded.width)
         self._cuts = CutDetector()
         self._number = 0
         self._last_intra = 0
@@ -118,7 +117,7 @@ class Encoder:
         )
         return self.control.choose(view)
 
-    def _try(self, frame: Tensor, choice: FrameChoice) -> tuple[float, ImplicitState]:
+    def _try(self, frame: Tensor, choice: FrameChoice) -> tuple[float, State]:
         estimator = RateEstimator(noise=False)
         state = self.model.network.code_frame(frame, self.state, choice, estimator)
         return float(estimator.total().sum()), state

@@ -11,18 +11,27 @@ from torch import Tensor, nn
 
 from neuvid.choice import FrameChoice
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import FactorisedPrior
+from neuvid.entropy.distributions import FactorisedPrior, Gaussian, Laplace
 
 GRID = 16  # pixels along the side of one position of y; padded frames are multiples of it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Widths and depths of a family's networks; its type says which family."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is carried from frame to frame; `height` and `width` are those of padded frames."""
+    """What is carried from frame to frame; `height` and `width` are those of padded frames.
+
+    `picture` is the last frame as it is shown, unclamped, where no feature stands for it.
+    """
 
     height: int
     width: int
     batch: int
+    picture: Tensor | None = None  # [B, 3, H, W]
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -45,10 +54,16 @@ S = TypeVar("S", bound=State)
 class VideoModel(nn.Module, ABC, Generic[S]):
     """Weights of a codec, and the walk that codes a frame with them.
 
-    Features restart every `refresh_period` frames unless a schedule says otherwise, 0 for never.
+    `laws` need rows in the integer tables, before those of the factorised priors. A family
+    without `integer_arithmetic` decodes only on machines like that of the encoder. Features
+    restart every `refresh_period` frames unless a schedule says otherwise, 0 for never.
     """
 
+    laws: ClassVar[tuple[type[Gaussian | Laplace], ...]] = (Gaussian,)
+    integer_arithmetic: ClassVar[bool] = True
     refresh_period: ClassVar[int] = 0
+    config: ModelConfig
+    intra: nn.Module  # the still-picture model
 
     @abstractmethod
     def initial_state(self, height: int, width: int, batch: int = 1) -> S:

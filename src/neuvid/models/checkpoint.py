@@ -6,10 +6,10 @@ import copy
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import safetensors
@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 from neuvid.entropy.coder import CoderTables
-from neuvid.entropy.distributions import FactorisedPrior, level_scales, scale_thresholds
-from neuvid.entropy.tables import EntropyTables, gaussian_tables, tables_from_cumulative
+from neuvid.entropy.distributions import FactorisedPrior, scale_thresholds
+from neuvid.entropy.tables import EntropyTables, tables_from_cumulative
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
-from neuvid.models.implicit import ImplicitConfig, ImplicitModel
-from neuvid.models.intra import IntraConfig
-from neuvid.models.presets import PRESETS, build_model, preset
+from neuvid.models.base import ModelConfig, VideoModel
+from neuvid.models.presets import FAMILIES, PRESETS, build_model, preset
 from neuvid.nn.integer import make_exact
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # checkpoints that come with the package
@@ -52,14 +51,14 @@ class LoadedModel:
     name: str
     digest: bytes
     arithmetic: Arithmetic
-    network: ImplicitModel
+    network: VideoModel[Any]
     tables: CoderTables
     device: torch.device
 
 
-def build_tables(model: ImplicitModel) -> EntropyTables:
-    """Return the integer tables of a trained model: Gaussian levels, then each prior of z."""
-    parts = [gaussian_tables(level_scales())]
+def build_tables(model: VideoModel[Any]) -> EntropyTables:
+    """Return the integer tables of a trained model: those of its laws, then each prior of z."""
+    parts = [law.tables() for law in model.laws]
     parts += [_prior_tables(prior) for prior in model.factorised_priors()]
     return EntropyTables.concatenate(parts)
 
@@ -78,7 +77,7 @@ def _prior_tables(prior: FactorisedPrior) -> EntropyTables:
 def save_model(
     path: Path,
     name: str,
-    model: ImplicitModel,
+    model: VideoModel[Any],
     notes: dict[str, str],
     *,
     dtype: torch.dtype = torch.float16,
@@ -134,12 +133,13 @@ def checkpoint_digest(path: Path) -> bytes:
 
 
 def load_model(
-    name: str | Path, *, device: str = "cpu", arithmetic: Arithmetic = Arithmetic.INTEGER
+    name: str | Path, *, device: str = "cpu", arithmetic: Arithmetic | None = None
 ) -> LoadedModel:
     """Load a preset whose weights come with the package, or a checkpoint file.
 
-    Raises InvalidSetting for an unknown preset or device, one without weights, and
-    UnreadableInput for a file that is no checkpoint.
+    The arithmetic is INTEGER where none is given and the model has it, else FLOAT32. Raises
+    InvalidSetting for an unknown preset or device, one without weights, an arithmetic that the
+    model lacks, and UnreadableInput for a file that is no checkpoint.
     """
     path = _checkpoint_path(str(name))
     metadata, tensors = _read(path)
@@ -155,6 +155,7 @@ def load_model(
     network.eval().requires_grad_(False)
     network.to(target)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    arithmetic = _arithmetic(network, arithmetic)
     if arithmetic is Arithmetic.INTEGER:
         _make_exact(network, path)
     return LoadedModel(
@@ -162,7 +163,16 @@ def load_model(
     )
 
 
-def _make_exact(network: ImplicitModel, path: Path) -> None:
+def _arithmetic(network: VideoModel[Any], wanted: Arithmetic | None) -> Arithmetic:
+    if network.integer_arithmetic:
+        return wanted or Arithmetic.INTEGER
+    if wanted is Arithmetic.INTEGER:
+        expected = f"{Arithmetic.FLOAT32.value} for this model"
+        raise InvalidSetting("arithmetic", got=wanted.value, expected=expected)
+    return Arithmetic.FLOAT32
+
+
+def _make_exact(network: VideoModel[Any], path: Path) -> None:
     try:
         make_exact(network)
     except ValueError as error:
@@ -198,10 +208,25 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return metadata, tensors
 
 
-def _config(fields: dict[str, Any]) -> ImplicitConfig:
-    intra = IntraConfig(**fields.pop("intra"))
-    extractor_blocks = tuple(fields.pop("extractor_blocks"))
-    return ImplicitConfig(intra=intra, extractor_blocks=extractor_blocks, **fields)
+def _config(values: dict[str, Any]) -> ModelConfig:
+    """Return the config of the first family that has all fields named in `values`."""
+    for kind in FAMILIES:
+        if values.keys() <= {field.name for field in fields(kind)}:
+            config: ModelConfig = _restore(kind, values)
+            return config
+    raise ValueError("no family has such a config")
+
+
+def _restore(kind: Any, values: dict[str, Any]) -> Any:
+    """Return a dataclass of which `asdict` and JSON made `values`."""
+    types = get_type_hints(kind)
+
+    def value_of(name: str, value: Any) -> Any:
+        if is_dataclass(types[name]):
+            return _restore(types[name], value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return kind(**{name: value_of(name, value) for name, value in values.items()})
 
 
 def _device(name: str) -> torch.device:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.entropy.coder import RateEstimator
-from neuvid.models.implicit import ImplicitConfig, ImplicitModel, ImplicitState
+from neuvid.models.base import ModelConfig, State, VideoModel
 from neuvid.models.presets import build_model
 
 SIDE = 64  # pixels along the side of the frame that is counted: one position of z
@@ -22,7 +23,7 @@ class Complexity:
     """Parameters of the two networks, and multiply-accumulates of their convolutions.
 
     `intra` and `inter` hold, by the name of each module, the kMAC per pixel of encoding and
-    rendering a frame; the inter frame is an ordinary one, whose reference is a feature.
+    rendering a frame; the inter frame is an ordinary one, which follows an inter frame.
     """
 
     image_parameters: int
@@ -31,16 +32,18 @@ class Complexity:
     inter: dict[str, float]
 
 
-def measure_complexity(config: ImplicitConfig) -> Complexity:
+def measure_complexity(config: ModelConfig) -> Complexity:
     """Return the complexity of the models of a config."""
     with torch.device("meta"):
         model = build_model(config)
     image = _parameters(model.intra)
     video = _parameters(model) - image
     model.to_empty(device="cpu")
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
     state = model.initial_state(SIDE, SIDE)
     state, intra = _count(model, state, FrameKind.INTRA)
-    state, _ = _count(model, state, FrameKind.INTER)  # the reference is a picture
+    state, _ = _count(model, state, FrameKind.INTER)
     _, inter = _count(model, state, FrameKind.INTER)
     return Complexity(image, video, intra, inter)
 
@@ -57,9 +60,7 @@ def _counter(counts: Counter[str], name: str) -> Callable[[nn.Conv2d, object, Te
 
 
 @torch.inference_mode()
-def _count(
-    model: ImplicitModel, state: ImplicitState, kind: FrameKind
-) -> tuple[ImplicitState, dict[str, float]]:
+def _count(model: VideoModel[Any], state: State, kind: FrameKind) -> tuple[State, dict[str, float]]:
     """Code and render a frame; return the state after it and the kMAC per pixel by module."""
     counts: Counter[str] = Counter()
     hooks = [

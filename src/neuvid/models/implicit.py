@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
-from neuvid.models.base import State, VideoModel, quality_positions
+from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
     Bank,
@@ -37,7 +37,7 @@ QUANT_STEP_MIN = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImplicitConfig:
+class ImplicitConfig(ModelConfig):
     """Widths and depths of the video model; the defaults are those of the paper.
 
     `extractor_blocks` come before and after the branch to the temporal prior; the numbers of
@@ -67,7 +67,6 @@ class ImplicitState(State):
     `positions` [B] are the rows of the banks that the last inter frame used.
     """
 
-    picture: Tensor | None = None  # [B, 3, H, W] in [0, 1]
     feature: Tensor | None = None  # [B, C, H/8, W/8]
     positions: Tensor | None = None
 
@@ -125,14 +124,14 @@ class ImplicitModel(VideoModel[ImplicitState]):
 
     def __init__(self, config: ImplicitConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: ImplicitConfig = config
         feature, latent, recon = (
             config.feature_channels,
             config.latent_channels,
             config.recon_channels,
         )
         before, after = config.extractor_blocks
-        self.intra = IntraModel(config.intra)
+        self.intra: IntraModel = IntraModel(config.intra)
         self.picture_adaptor = DepthConvBlock(PATCH_VALUES, feature)
         self.feature_adaptor = SignalPointwise(feature, feature)
         self.extractor = nn.Sequential(*blocks(before, feature))

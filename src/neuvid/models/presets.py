@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from neuvid.errors import InvalidSetting
+from neuvid.models.base import ModelConfig, VideoModel
 from neuvid.models.implicit import ImplicitConfig, ImplicitModel
 from neuvid.models.intra import IntraConfig
 
@@ -52,15 +54,17 @@ RT_SMALL = ImplicitConfig(
     step_bank=True,
 )
 
-PRESETS = {"rt": RT, "rt-large": RT_LARGE, "rt-small": RT_SMALL}
+PRESETS: dict[str, ModelConfig] = {"rt": RT, "rt-large": RT_LARGE, "rt-small": RT_SMALL}
+FAMILIES: dict[type[ModelConfig], Any] = {ImplicitConfig: ImplicitModel}
 
 
-def build_model(config: ImplicitConfig) -> ImplicitModel:
-    """Return a model with untrained weights."""
-    return ImplicitModel(config)
+def build_model(config: ModelConfig) -> VideoModel[Any]:
+    """Return a model of the config's family with untrained weights."""
+    model: VideoModel[Any] = FAMILIES[type(config)](config)
+    return model
 
 
-def preset(name: str) -> ImplicitConfig:
+def preset(name: str) -> ModelConfig:
     """Return the config of a preset; raise InvalidSetting when there is none of that name."""
     if name not in PRESETS:
         raise InvalidSetting("model", got=name, expected=", ".join(PRESETS))

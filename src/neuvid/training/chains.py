@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.codec.schedule import LEVEL_PATTERN
 from neuvid.entropy.coder import RateEstimator
-from neuvid.models.implicit import ImplicitModel, ImplicitState
+from neuvid.models.base import State, VideoModel
 from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS
 from neuvid.training.losses import LEVEL_WEIGHTS, distortion, plane_errors
 
@@ -41,19 +42,20 @@ class Chain:
     noise: bool
     recompute: bool = False
 
-    def start(self, model: ImplicitModel, *, true_first_frame: bool = False) -> ImplicitState:
+    def start(self, model: VideoModel[Any], *, true_first_frame: bool = False) -> State:
         """Return the state after the first frame, which gets no gradient."""
         first = self.frames[:, 0]
-        state = self._initial_state(model)
+        state: State = self._initial_state(model)
         if true_first_frame:
             return replace(state, picture=first)
+        choice = FrameChoice(FrameKind.INTRA, self.quality)
         with torch.no_grad():
-            choice = FrameChoice(FrameKind.INTRA, self.quality)
-            return model.code_frame(first, state, choice, RateEstimator(noise=False))
+            state = model.code_frame(first, state, choice, RateEstimator(noise=False))
+        return state
 
     def code(
-        self, model: ImplicitModel, state: ImplicitState | None, segment: range
-    ) -> tuple[ChainLosses, ImplicitState]:
+        self, model: VideoModel[Any], state: State | None, segment: range
+    ) -> tuple[ChainLosses, State]:
         """Code the frames of a segment after `state`; None before the first, an intra frame."""
         if state is None:
             state = self._initial_state(model)
@@ -67,13 +69,14 @@ class Chain:
             losses.append(frame_losses)
         return _mean(losses), state
 
-    def _initial_state(self, model: ImplicitModel) -> ImplicitState:
+    def _initial_state(self, model: VideoModel[Any]) -> State:
         batch, _, _, height, width = self.frames.shape
-        return model.initial_state(height, width, batch)
+        state: State = model.initial_state(height, width, batch)
+        return state
 
     def _code_frame(
-        self, model: ImplicitModel, state: ImplicitState, number: int
-    ) -> tuple[ChainLosses, ImplicitState]:
+        self, model: VideoModel[Any], state: State, number: int
+    ) -> tuple[ChainLosses, State]:
         kind = FrameKind.INTER if number else FrameKind.INTRA
         level = LEVEL_PATTERN[number % len(LEVEL_PATTERN)]
         coder = RateEstimator(noise=self.noise)

@@ -8,6 +8,7 @@ near the identity. Inter frames begin as coded differences to the last frame.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
+from neuvid.models.base import VideoModel
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
@@ -29,8 +31,13 @@ PRIOR_WIDTH = 0.6  # of the logistic law of z, in quantiser steps
 INTRA_SPREAD, INTER_SPREAD = 1.5, 0.3  # standard deviations at the lowest frequency
 
 
-def initialise(model: ImplicitModel) -> None:
-    """Set the weights of a model with step banks; its width must be at least 96 channels."""
+def initialise(model: VideoModel[Any]) -> None:
+    """Set the weights of an implicit model with step banks, of at least 96 channels.
+
+    Raises TypeError for other models.
+    """
+    if not isinstance(model, ImplicitModel):
+        raise TypeError(f"a {type(model).__name__} has no analytic initialisation")
     with torch.no_grad():
         _initialise_intra(model.intra)
         _initialise_inter(model)

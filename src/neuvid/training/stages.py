@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from neuvid.errors import InvalidSetting
-from neuvid.models.implicit import ImplicitConfig
+from neuvid.models.base import ModelConfig
 
 CROP_MULTIPLE = 16
 
@@ -91,7 +91,7 @@ class Recipe:
 
     name: str
     model: str
-    config: ImplicitConfig
+    config: ModelConfig
     stages: tuple[Stage, ...]
     initialise: bool
     rgb_share: float
