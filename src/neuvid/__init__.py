@@ -28,7 +28,7 @@ _NAMES = {  # of each module
     "neuvid.errors": "CorruptStream Desynchronised InvalidSetting ModelMismatch "
     "NeuvidError Truncated UnknownVersion UnreadableInput UnwritableOutput",
     "neuvid.models.checkpoint": "Arithmetic LoadedModel load_model",
-    "neuvid.rate.controller": "FixedQuality FrameStats FrameView RateController",
+    "neuvid.rate.controller": "FixedQuality FramePlan FrameStats FrameView RateController Trial",
     "neuvid.video.clip": "RawFormat create_clip open_clip",
     "neuvid.video.frame": "ClipInfo ColourTags Frame FrameSize PixelFormat",
 }

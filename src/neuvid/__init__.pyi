@@ -33,9 +33,11 @@ from neuvid.models.checkpoint import Arithmetic as Arithmetic
 from neuvid.models.checkpoint import LoadedModel as LoadedModel
 from neuvid.models.checkpoint import load_model as load_model
 from neuvid.rate.controller import FixedQuality as FixedQuality
+from neuvid.rate.controller import FramePlan as FramePlan
 from neuvid.rate.controller import FrameStats as FrameStats
 from neuvid.rate.controller import FrameView as FrameView
 from neuvid.rate.controller import RateController as RateController
+from neuvid.rate.controller import Trial as Trial
 from neuvid.video.clip import RawFormat as RawFormat
 from neuvid.video.clip import create_clip as create_clip
 from neuvid.video.clip import open_clip as open_clip

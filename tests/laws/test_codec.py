@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from clips import moving_frames, moving_info
 
+from neuvid.bitstream.container import PacketWriter
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.codec.decoder import Decoder, header_of
@@ -20,7 +22,7 @@ from neuvid.codec.schedule import LEVEL_PATTERN, Schedule
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
 from neuvid.rate.controller import FixedQuality, FrameStats, FrameView, RateController
-from neuvid.video.colour import tensor_to_frame
+from neuvid.video.colour import frame_to_tensor, tensor_to_frame
 from neuvid.video.frame import ClipInfo, Frame, PixelFormat
 
 SIZES = [(64, 48), (1, 1), (17, 33), (2, 63)]
@@ -92,14 +94,14 @@ class Trying:
     """Fixed quality, but each frame is tried at some qualities first."""
 
     def __init__(self) -> None:
-        self.estimates: dict[tuple[int, FrameKind], float] = {}
+        self.foretold: list[float] = []
         self.sizes: list[float] = []
 
     def choose(self, view: FrameView) -> FrameChoice:
         view.trial(FrameChoice(FrameKind.INTRA, 10.0))
-        view.trial(FrameChoice(view.kind, 50.0, view.level))
+        view.trial(view.plan.choice(50.0))
         choice = QUALITY.choose(view)
-        self.estimates[view.number, view.kind] = view.trial(choice).bits
+        self.foretold.append(view.trial(choice).bits)
         return choice
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
@@ -120,10 +122,46 @@ def test_trials_foretell_the_size_and_leave_no_trace(model: LoadedModel) -> None
     untried, expected = encode(model, info, frames)
     assert packets == untried
     assert_same(pictures, expected)
-    assert trying.sizes == [8.0 * len(packet.payload) for packet in packets]
-    estimate = sum(trying.estimates[packet.number, packet.choice.kind] for packet in packets)
-    endings = 8 * 4 * len(packets)  # bits that end the payloads, at most
-    assert estimate == pytest.approx(sum(trying.sizes), rel=0.01, abs=endings)
+    assert trying.sizes == trying.foretold
+
+
+def test_sizes_are_those_of_the_stream(model: LoadedModel) -> None:
+    info = moving_info()
+    trying = Trying()
+    packets, _ = encode(model, info, moving_frames(info, 12), trying, Schedule(5))
+    file = BytesIO()
+    writer = PacketWriter(file, header_of(model, info))
+    for packet, bits in zip(packets, trying.sizes, strict=True):
+        before = writer.bytes_written
+        writer.write(packet)
+        spare = bits / 8 - (writer.bytes_written - before)
+        assert 0 <= spare <= 3 if packet.choice.kind is FrameKind.INTRA else spare == 0
+
+
+@pytest.mark.parametrize("pixel_format", list(PixelFormat))
+def test_trials_measure_what_a_viewer_sees(model: LoadedModel, pixel_format: PixelFormat) -> None:
+    info = moving_info((50, 38), pixel_format=pixel_format)
+    frames = [noisy(frame) for frame in moving_frames(info, 3)]
+    measured: list[float] = []
+
+    class Measuring(FixedQuality):
+        def choose(self, view: FrameView) -> FrameChoice:
+            choice = super().choose(view)
+            measured.append(view.trial(choice).psnr())
+            return choice
+
+    _, pictures = encode(model, info, frames, Measuring(32))
+    for psnr, frame, picture in zip(measured, frames, pictures, strict=True):
+        assert psnr == pytest.approx(weighted_psnr(frame, picture, info), abs=0.001)
+
+
+def weighted_psnr(frame: Frame, picture: Frame, info: ClipInfo) -> float:
+    one, other = (
+        frame_to_tensor(side, info.pixel_format)[0, :, : info.size.height, : info.size.width]
+        for side in (frame, picture)
+    )
+    y, u, v = (-10 * np.log10(np.square((one - other).numpy()).mean((1, 2)))).tolist()
+    return float(6 * y + u + v) / 8
 
 
 def test_intra_frames_come_at_their_period_and_levels_restart(model: LoadedModel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -13,16 +14,27 @@ from torch import Tensor
 
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
-from neuvid.codec.schedule import LEVEL_PATTERN, CutDetector, Schedule
-from neuvid.entropy.coder import RateEstimator, SymbolWriter
+from neuvid.codec.schedule import CutDetector, Schedule
+from neuvid.codec.statistics import packet_bytes
+from neuvid.entropy.coder import SymbolWriter
 from neuvid.models.base import GRID, State
 from neuvid.models.checkpoint import LoadedModel
-from neuvid.rate.controller import FrameStats, FrameView, RateController
+from neuvid.rate.controller import FramePlan, FrameStats, FrameView, RateController, Trial
 from neuvid.rate.lagrangian import INTER_LAMBDAS, PLANE_WEIGHTS
-from neuvid.video.colour import frame_to_tensor
+from neuvid.video.colour import frame_to_tensor, tensor_to_frame
 from neuvid.video.frame import ClipInfo, Frame
 
+PSNR_FLOOR = 1e-10  # mean square error of 100 dB
 PACKETS_IN_WORK = 2  # frames whose symbols are being coded while the networks go on
+
+
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """A frame that was coded for a trial."""
+
+    state: State
+    payload: bytes
+    parallel: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,10 @@ class _Pending:
     pts: int
     parallel: bool
     payload: Future[bytes]
+
+    def packet(self) -> Packet:
+        payload = self.payload.result()
+        return Packet(self.choice, payload, self.parallel, self.pts, self.number)
 
 
 class Encoder:
@@ -52,6 +68,8 @@ class Encoder:
         self._cuts = CutDetector()
         self._number = 0
         self._last_intra = 0
+        self._last_quality = 0.0
+        self._trials: dict[FrameChoice, _Coded] = {}  # of the frame that is being chosen for
         self._pending: deque[_Pending] = deque()
         self._worker = ThreadPoolExecutor(1, "entropy-coder")
 
@@ -72,14 +90,12 @@ class Encoder:
     def encode(self, frame: Frame) -> list[Packet]:
         """Code the next frame and return the packets that are ready: none, one or several."""
         tensor = frame_to_tensor(frame, self.clip.pixel_format).to(self.model.device)
-        choice = self._choose(tensor)
-        writer = SymbolWriter(self.model.tables)
-        self.state = self.model.network.code_frame(tensor, self.state, choice, writer)
-        payload = self._worker.submit(writer.finish)
-        pending = _Pending(choice, self._number, frame.pts, writer.streams > 0, payload)
-        self._pending.append(pending)
+        choice = self.control.choose(self._view(frame, tensor))
+        self._pending.append(self._code(frame, tensor, choice))
+        self._trials.clear()
         if choice.kind is FrameKind.INTRA:
             self._last_intra = self._number
+        self._last_quality = float(choice.quality)  # type: ignore[arg-type]
         self._number += 1
         return self._ready(PACKETS_IN_WORK)
 
@@ -90,45 +106,85 @@ class Encoder:
     def _ready(self, in_work: int) -> list[Packet]:
         packets = []
         while self._pending and (len(self._pending) > in_work or self._pending[0].payload.done()):
-            done = self._pending.popleft()
-            payload = done.payload.result()
-            self.control.observe(done.choice, FrameStats(8.0 * len(payload)))
-            packets.append(Packet(done.choice, payload, done.parallel, done.pts, done.number))
+            packet = self._pending.popleft().packet()
+            self.control.observe(packet.choice, FrameStats(8.0 * packet_bytes(packet)))
+            packets.append(packet)
         return packets
 
-    def _choose(self, frame: Tensor) -> FrameChoice:
-        may_be_cut = self._cuts.may_be_cut(frame)
-        if self.schedule.is_intra(self._number):
-            return self._choose_kind(frame, FrameKind.INTRA)
-        inter = self._choose_kind(frame, FrameKind.INTER)
-        if not (may_be_cut and self.schedule.scene_cuts):
-            return inter
-        intra = self._choose_kind(frame, FrameKind.INTRA)
-        return min(inter, intra, key=lambda choice: self._cost(frame, choice))
-
-    def _choose_kind(self, frame: Tensor, kind: FrameKind) -> FrameChoice:
-        since_intra = 0 if kind is FrameKind.INTRA else self._number - self._last_intra
-        view = FrameView(
+    def _view(self, frame: Frame, tensor: Tensor) -> FrameView:
+        may_be_cut = self._cuts.may_be_cut(tensor)
+        kind = self._kind(tensor, may_be_cut)
+        return FrameView(
             number=self._number,
-            kind=kind,
-            level=LEVEL_PATTERN[since_intra % len(LEVEL_PATTERN)],
-            refresh=self.schedule.is_refresh(since_intra, self.model.network.refresh_period),
-            trial=lambda choice: FrameStats(self._try(frame, choice)[0]),
+            seconds=float((frame.pts - self.clip.start) * self.clip.time_base),
+            plan=self._plan(kind, 0),
+            later=partial(self._plan, kind),
+            may_be_cut=may_be_cut,
+            trial=partial(self._trial, frame, tensor),
         )
-        return self.control.choose(view)
 
-    def _try(self, frame: Tensor, choice: FrameChoice) -> tuple[float, State]:
-        estimator = RateEstimator(noise=False)
-        state = self.model.network.code_frame(frame, self.state, choice, estimator)
-        return float(estimator.total().sum()), state
+    def _plan(self, kind: FrameKind, ahead: int) -> FramePlan:
+        """Return the plan of a frame `ahead` of this one, if this one is of a kind."""
+        last_intra = self._number if kind is FrameKind.INTRA else self._last_intra
+        period = self.model.network.refresh_period
+        return self.schedule.plan(self._number + ahead, last_intra, period)
+
+    def _kind(self, frame: Tensor, may_be_cut: bool) -> FrameKind:
+        """Decide a scene cut at the quality of the last frame."""
+        if self.schedule.is_intra(self._number):
+            return FrameKind.INTRA
+        if not (may_be_cut and self.schedule.scene_cuts):
+            return FrameKind.INTER
+        return min(
+            (FrameKind.INTER, FrameKind.INTRA),
+            key=lambda kind: self._cost(frame, self._plan(kind, 0).choice(self._last_quality)),
+        )
+
+    def _code(self, frame: Frame, tensor: Tensor, choice: FrameChoice) -> _Pending:
+        """Code a frame for good; its entropy coding goes on while the networks do."""
+        if tried := self._trials.get(choice):
+            self.state, parallel = tried.state, tried.parallel
+            payload = self._worker.submit(lambda: tried.payload)
+        else:
+            writer = SymbolWriter(self.model.tables)
+            self.state = self.model.network.code_frame(tensor, self.state, choice, writer)
+            parallel = writer.streams > 0
+            payload = self._worker.submit(writer.finish)
+        return _Pending(choice, self._number, frame.pts, parallel, payload)
+
+    def _try(self, frame: Tensor, choice: FrameChoice) -> _Coded:
+        if choice not in self._trials:
+            writer = SymbolWriter(self.model.tables)
+            state = self.model.network.code_frame(frame, self.state, choice, writer)
+            self._trials[choice] = _Coded(state, writer.finish(), writer.streams > 0)
+        return self._trials[choice]
+
+    def _trial(self, frame: Frame, tensor: Tensor, choice: FrameChoice) -> Trial:
+        tried = self._try(tensor, choice)
+        packet = Packet(choice, tried.payload, tried.parallel, frame.pts, self._number)
+        return Trial(8.0 * packet_bytes(packet), partial(self._psnr, tensor, tried.state))
+
+    def _errors(self, frame: Tensor, shown: Tensor) -> Tensor:
+        """Return the mean square errors [3] of Y, U and V; both are [1, 3, H, W]."""
+        return (shown - frame).square().mean((0, 2, 3))
+
+    @torch.inference_mode()
+    def _psnr(self, frame: Tensor, state: State) -> float:
+        """Return (6Y + U + V) / 8 in dB of what a viewer sees."""
+        size, pixel_format = self.clip.size, self.clip.pixel_format
+        picture = self.model.network.render(state)
+        shown = frame_to_tensor(tensor_to_frame(picture, size, pixel_format, 0), pixel_format)
+        visible = (..., slice(size.height), slice(size.width))
+        errors = self._errors(frame.cpu()[visible], shown[visible]).clamp_min(PSNR_FLOOR)
+        return float(-10 * (errors.log10() * torch.tensor(PLANE_WEIGHTS)).sum())
 
     def _cost(self, frame: Tensor, choice: FrameChoice) -> float:
         """Bits per pixel and weighted distortion, by which a scene cut is decided."""
-        bits, state = self._try(frame, choice)
-        errors = (self.model.network.render(state) - frame).square().mean((0, 2, 3))
+        tried = self._try(frame, choice)
+        errors = self._errors(frame, self.model.network.render(tried.state))
         weights = torch.tensor(PLANE_WEIGHTS, device=errors.device)
         quality = torch.tensor(float(choice.quality))  # type: ignore[arg-type]
         pixels = frame.shape[2] * frame.shape[3]
-        return bits / pixels + float(INTER_LAMBDAS.at(quality)) * float(
+        return 8 * len(tried.payload) / pixels + float(INTER_LAMBDAS.at(quality)) * float(
             (3 * errors * weights).sum()
         )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
+from neuvid.choice import FrameKind
 from neuvid.errors import InvalidSetting
+from neuvid.rate.controller import FramePlan
 
 LEVEL_PATTERN = (0, 1, 0, 2, 0, 2, 0, 2)  # level of the frame t after an intra frame, at t mod 8
 
@@ -40,13 +42,21 @@ class Schedule:
         """Return whether frame `number` is an intra frame whatever it shows."""
         return number == 0 or (self.intra_period > 0 and number % self.intra_period == 0)
 
-    def is_refresh(self, since_intra: int, family_period: int) -> bool:
-        """Return whether features restart so many frames after an intra frame.
+    def plan(self, number: int, last_intra: int, family_period: int) -> FramePlan:
+        """Return the plan of frame `number`; `last_intra` is the last intra frame known.
 
-        The first frame after it has no features to restart; the next ones are counted from it.
+        That may be the frame itself. The first frame after an intra frame has no features to
+        restart; the next ones are counted from it. `family_period` is the refresh period of the
+        model's family.
         """
+        if self.intra_period > 0:
+            last_intra = max(last_intra, number - number % self.intra_period)
+        since_intra = number - last_intra
         period = family_period if self.refresh_period is None else self.refresh_period
-        return period > 0 and since_intra > 1 and (since_intra - 1) % period == 0
+        refresh = period > 0 and since_intra > 1 and (since_intra - 1) % period == 0
+        kind = FrameKind.INTER if since_intra else FrameKind.INTRA
+        place = since_intra % len(LEVEL_PATTERN)
+        return FramePlan(kind, LEVEL_PATTERN[place], refresh, since_intra, place)
 
 
 FIRST_FRAME_ONLY = Schedule()

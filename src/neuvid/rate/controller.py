@@ -11,31 +11,65 @@ from neuvid.choice import FrameChoice, FrameKind, round_quality
 
 @dataclass(frozen=True, slots=True)
 class FrameStats:
-    """What a choice cost: `bits` of the payload."""
+    """What a choice cost: `bits` of the packet, its head and checksum included."""
 
     bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial(FrameStats):
+    """What a choice would cost, and give.
+
+    `psnr` renders the picture and measures it: (6Y + U + V) / 8 in dB.
+    """
+
+    psnr: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class FramePlan:
+    """What the schedule says of a frame: all of its choice but quality and route.
+
+    `since_intra` counts frames from the last intra frame, `place` is the frame's place in the
+    quality pattern; both are 0 for an intra frame.
+    """
+
+    kind: FrameKind
+    level: int
+    refresh: bool
+    since_intra: int
+    place: int
+
+    def choice(self, quality: float, route: int = 0) -> FrameChoice:
+        """Return the planned choice at a quality, rounded to what a packet can store."""
+        return FrameChoice(self.kind, round_quality(quality), self.level, route, self.refresh)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
     """What a controller may know of a frame before it chooses.
 
-    `number` counts frames from 0; kind, level and refresh are planned. `trial` codes the frame
-    without a trace and tells what a choice would cost; it takes about as long as coding the frame.
+    `number` counts frames from 0, `seconds` is when the frame is shown, the first frame at 0.
+    `plan` is what the schedule says of it, `later` what it says of the frame so many frames
+    later. `may_be_cut` tells that the picture differs much from the last one.
+
+    `trial` codes the frame without a trace and tells what a choice would cost. It takes about as
+    long as coding the frame, which is then not coded again if this is the choice.
     """
 
     number: int
-    kind: FrameKind
-    level: int
-    refresh: bool
-    trial: Callable[[FrameChoice], FrameStats]
+    seconds: float
+    plan: FramePlan
+    later: Callable[[int], FramePlan]
+    may_be_cut: bool
+    trial: Callable[[FrameChoice], Trial]
 
 
 class RateController(Protocol):
     """Chooses for each frame in order, and learns what each choice cost."""
 
     def choose(self, view: FrameView) -> FrameChoice:
-        """Return the choice for a frame."""
+        """Return the choice for a frame; called once for each frame."""
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
         """Learn what a frame cost; called once for each frame, in order, maybe late."""
@@ -53,7 +87,7 @@ class FixedQuality:
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the planned choice at the fixed quality."""
-        return FrameChoice(view.kind, self.quality, view.level, refresh=view.refresh)
+        return view.plan.choice(self.quality)
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
         """Learn nothing."""
