@@ -1,0 +1,112 @@
+// The Python module neuvid._motion; src/neuvid/_motion.pyi describes it.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+
+#include <memory>
+
+#include "motion.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+template <class Value, size_t dimensions>
+using Array = nb::ndarray<const Value, nb::ndim<dimensions>, nb::c_contig, nb::device::cpu>;
+
+template <class Value>
+using Result = nb::ndarray<nb::numpy, Value>;
+
+template <class Value>
+Result<Value> zeros(std::initializer_list<std::size_t> shape) {
+  std::size_t count = 1;
+  for (std::size_t side : shape) count *= side;
+  std::unique_ptr<Value[]> values(new Value[count]());
+  nb::capsule owner(values.get(), [](void* data) noexcept { delete[] static_cast<Value*>(data); });
+  return Result<Value>(values.release(), shape, owner);
+}
+
+neuvid::Extent checked_extent(std::size_t height, std::size_t width) {
+  if (height == 0 || width == 0 || height % 16 || width % 16)
+    throw std::invalid_argument("height and width must be multiples of 16");
+  return {height, width};
+}
+
+struct Pictures {
+  std::size_t count, channels;
+  neuvid::Extent extent;
+  std::size_t samples() const { return channels * extent.pixels(); }
+  std::size_t vectors() const { return 2 * extent.blocks(); }
+};
+
+Pictures checked_pictures(const Array<float, 4>& reference, const Array<float, 4>& vectors) {
+  const Pictures pictures = {reference.shape(0), reference.shape(1),
+                             checked_extent(reference.shape(2), reference.shape(3))};
+  if (vectors.shape(0) != pictures.count || vectors.shape(1) != 2 ||
+      vectors.shape(2) != pictures.extent.block_rows() ||
+      vectors.shape(3) != pictures.extent.block_columns())
+    throw std::invalid_argument("vectors must be [batch, 2, height / 8, width / 8]");
+  return pictures;
+}
+
+Result<std::int16_t> search(Array<std::uint8_t, 2> current, Array<std::uint8_t, 2> reference,
+                            float bit_cost) {
+  const neuvid::Extent extent = checked_extent(current.shape(0), current.shape(1));
+  if (reference.shape(0) != extent.height || reference.shape(1) != extent.width)
+    throw std::invalid_argument("current and reference must have the same shape");
+  auto vectors = zeros<std::int16_t>({2, extent.block_rows(), extent.block_columns()});
+  {
+    nb::gil_scoped_release unlocked;
+    neuvid::search_motion(current.data(), reference.data(), extent, bit_cost, vectors.data());
+  }
+  return vectors;
+}
+
+Result<float> predict(Array<float, 4> reference, Array<float, 4> vectors) {
+  const Pictures pictures = checked_pictures(reference, vectors);
+  auto prediction = zeros<float>(
+      {pictures.count, pictures.channels, pictures.extent.height, pictures.extent.width});
+  {
+    nb::gil_scoped_release unlocked;
+    for (std::size_t i = 0; i < pictures.count; i++)
+      neuvid::predict_picture(reference.data() + i * pictures.samples(), pictures.channels,
+                              pictures.extent, vectors.data() + i * pictures.vectors(),
+                              prediction.data() + i * pictures.samples());
+  }
+  return prediction;
+}
+
+std::pair<Result<float>, Result<float>> predict_gradient(Array<float, 4> reference,
+                                                         Array<float, 4> vectors,
+                                                         Array<float, 4> gradient) {
+  const Pictures pictures = checked_pictures(reference, vectors);
+  for (std::size_t side = 0; side < 4; side++)
+    if (gradient.shape(side) != reference.shape(side))
+      throw std::invalid_argument("gradient and reference must have the same shape");
+  const neuvid::Extent extent = pictures.extent;
+  auto of_reference =
+      zeros<float>({pictures.count, pictures.channels, extent.height, extent.width});
+  auto of_vectors =
+      zeros<float>({pictures.count, 2, extent.block_rows(), extent.block_columns()});
+  {
+    nb::gil_scoped_release unlocked;
+    for (std::size_t i = 0; i < pictures.count; i++) {
+      const std::size_t first = i * pictures.samples(), first_vector = i * pictures.vectors();
+      neuvid::predict_picture_gradient(reference.data() + first, pictures.channels, extent,
+                                       vectors.data() + first_vector, gradient.data() + first,
+                                       of_reference.data() + first,
+                                       of_vectors.data() + first_vector);
+    }
+  }
+  return {of_reference, of_vectors};
+}
+
+}  // namespace
+
+NB_MODULE(_motion, module) {
+  module.def("search", search, "current"_a.noconvert(), "reference"_a.noconvert(), "bit_cost"_a);
+  module.def("predict", predict, "reference"_a.noconvert(), "vectors"_a.noconvert());
+  module.def("predict_gradient", predict_gradient, "reference"_a.noconvert(),
+             "vectors"_a.noconvert(), "gradient"_a.noconvert());
+}
