@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES
@@ -22,7 +21,8 @@ from neuvid.nn.blocks import (
     patchify,
     unpatchify,
 )
-from neuvid.priors.checkerboard import FOUR_STEPS, code_in_steps
+from neuvid.priors.checkerboard import FOUR_STEPS
+from neuvid.priors.four_step import FourStepPrior
 from neuvid.priors.hyperprior import Hyperprior
 
 PATCH_VALUES = 3 * PATCH * PATCH
@@ -49,55 +49,32 @@ class IntraConfig:
     step_bank: bool = False
 
 
-class IntraPrior(nn.Module):
+class IntraPrior(FourStepPrior):
     """Hyperprior and four-step spatial prior of the still-picture latent."""
 
     def __init__(self, config: IntraConfig) -> None:
-        super().__init__()
         latent, width = config.latent_channels, config.prior_channels
+        params = 2 * latent + 2
         z_prior = FactorisedPrior(QUALITIES, config.hyper_channels, first_row=SCALE_LEVELS)
-        self.hyperprior = Hyperprior(
-            latent, config.hyper_channels, config.hyper_feature_channels, z_prior
+        super().__init__(
+            hyperprior=Hyperprior(
+                latent, config.hyper_channels, config.hyper_feature_channels, z_prior
+            ),
+            fusion=nn.Sequential(
+                DepthConvBlock(config.hyper_feature_channels, width),
+                *blocks(config.fusion_blocks, width),
+                SignalPointwise(width, params),
+            ),
+            reduction=SignalPointwise(params, config.common_channels),
+            adaptors=nn.ModuleList(
+                DepthConvBlock(latent + config.common_channels, width, force_adaptor=True)
+                for _ in FOUR_STEPS[1:]
+            ),
+            spatial=nn.Sequential(
+                *blocks(config.spatial_blocks, width), SignalPointwise(width, 2 * latent)
+            ),
+            step_bank=StepBank(QUALITIES, latent) if config.step_bank else None,
         )
-        self.fusion = nn.Sequential(
-            DepthConvBlock(config.hyper_feature_channels, width),
-            *blocks(config.fusion_blocks, width),
-            SignalPointwise(width, 2 * latent + 2),
-        )
-        self.reduction = SignalPointwise(2 * latent + 2, config.common_channels)
-        self.adaptors = nn.ModuleList(
-            DepthConvBlock(latent + config.common_channels, width, force_adaptor=True)
-            for _ in FOUR_STEPS[1:]
-        )
-        self.spatial = nn.Sequential(
-            *blocks(config.spatial_blocks, width), SignalPointwise(width, 2 * latent)
-        )
-        self.step_bank = StepBank(QUALITIES, latent) if config.step_bank else None
-        self.sigmoid = nn.Sigmoid()
-
-    def code(
-        self, y: Tensor | None, grid: tuple[int, int], positions: Tensor, coder: LatentCoder
-    ) -> Tensor:
-        """Code y [B, C, h, w] (None when reading), where (h, w) is `grid`; return y_hat."""
-        unit = 1.0 if self.step_bank is None else self.step_bank(positions)
-        scaled = None if y is None else y / unit
-        features = self.hyperprior.code(scaled, grid, positions, coder)
-        params = self.fusion(features)[:, :, : grid[0], : grid[1]]
-        steps: Tensor = 1.5 * self.sigmoid(params[:, :2]) + 0.5
-        encoder_step, decoder_step = steps.chunk(2, 1)
-        common = self.reduction(params)
-
-        def parameters(step: int, coded: Tensor) -> tuple[Tensor, Tensor]:
-            if step == 0:
-                scales, means = params[:, 2:].chunk(2, 1)
-            else:
-                context = torch.cat((coded * unit, common), 1)
-                scales, means = self.spatial(self.adaptors[step - 1](context)).chunk(2, 1)
-            return scales / unit, means / unit
-
-        start = torch.zeros_like(params[:, 2:]).chunk(2, 1)[0]
-        values = None if scaled is None else scaled * encoder_step
-        return code_in_steps(values, FOUR_STEPS, parameters, start, coder) * (decoder_step * unit)
 
 
 class IntraModel(nn.Module):

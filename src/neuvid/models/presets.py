@@ -9,6 +9,7 @@ from neuvid.errors import InvalidSetting
 from neuvid.models.base import ModelConfig, VideoModel
 from neuvid.models.implicit import ImplicitConfig, ImplicitModel
 from neuvid.models.intra import IntraConfig
+from neuvid.models.motion import MotionConfig, MotionModel
 
 RT = ImplicitConfig()
 
@@ -54,8 +55,18 @@ RT_SMALL = ImplicitConfig(
     step_bank=True,
 )
 
-PRESETS: dict[str, ModelConfig] = {"rt": RT, "rt-large": RT_LARGE, "rt-small": RT_SMALL}
-FAMILIES: dict[type[ModelConfig], Any] = {ImplicitConfig: ImplicitModel}
+FM = MotionConfig()
+
+PRESETS: dict[str, ModelConfig] = {
+    "rt": RT,
+    "rt-large": RT_LARGE,
+    "rt-small": RT_SMALL,
+    "fm": FM,
+}
+FAMILIES: dict[type[ModelConfig], Any] = {
+    ImplicitConfig: ImplicitModel,
+    MotionConfig: MotionModel,
+}
 
 
 def build_model(config: ModelConfig) -> VideoModel[Any]:
