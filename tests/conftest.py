@@ -10,23 +10,25 @@ import pytest
 import torch
 from synthetic import pan, texture, write_video
 
+from neuvid.models.base import ModelConfig
 from neuvid.models.checkpoint import LoadedModel, load_model, save_model
-from neuvid.models.presets import INTRA_SMALL, RT_SMALL, build_model
+from neuvid.models.presets import FM_SMALL, INTRA_SMALL, RT_SMALL, build_model
 from neuvid.training.initialisation import initialise
 from neuvid.training.preparation import prepare
 
-TINY = replace(
+TINY_INTRA = replace(
+    INTRA_SMALL,
+    trunk_channels=96,
+    latent_channels=64,
+    hyper_channels=8,
+    hyper_feature_channels=32,
+    prior_channels=64,
+    common_channels=48,
+    decoder_blocks=1,
+)
+TINY_IMPLICIT = replace(
     RT_SMALL,
-    intra=replace(
-        INTRA_SMALL,
-        trunk_channels=96,
-        latent_channels=64,
-        hyper_channels=8,
-        hyper_feature_channels=32,
-        prior_channels=64,
-        common_channels=48,
-        decoder_blocks=1,
-    ),
+    intra=TINY_INTRA,
     feature_channels=96,
     latent_channels=32,
     hyper_channels=8,
@@ -37,27 +39,49 @@ TINY = replace(
     encoder_blocks=1,
     decoder_blocks=1,
 )
+TINY_HYBRID = replace(
+    FM_SMALL,
+    intra=TINY_INTRA,
+    feature_channels=96,
+    latent_channels=32,
+    hyper_channels=8,
+    temporal_channels=32,
+    spatial_channels=48,
+    motion_channels=16,
+    context_blocks=1,
+    encoder_blocks=1,
+    decoder_blocks=1,
+)
+FAMILIES: dict[str, ModelConfig] = {"implicit": TINY_IMPLICIT, "hybrid": TINY_HYBRID}
 
 
-def save_untrained(path: Path, seed: int) -> Path:
+def save_untrained(path: Path, config: ModelConfig, seed: int) -> Path:
     """Write the checkpoint of a tiny model that works as a transform codec."""
     torch.manual_seed(seed)
-    network = build_model(TINY)
+    network = build_model(config)
     initialise(network)
     save_model(path, "tiny", network, {})
     return path
 
 
+@pytest.fixture(scope="session", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Return the name of a family: laws hold for each of them."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the checkpoint of a tiny model."""
-    return save_untrained(tmp_path_factory.mktemp("weights") / "tiny.safetensors", seed=1)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    return save_untrained(path, FAMILIES[family], seed=1)
 
 
 @pytest.fixture(scope="session")
-def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_checkpoint(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a checkpoint of the same shape with other weights."""
-    return save_untrained(tmp_path_factory.mktemp("weights") / "other.safetensors", seed=2)
+    path = tmp_path_factory.mktemp("weights") / "other.safetensors"
+    return save_untrained(path, FAMILIES[family], seed=2)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from neuvid.errors import InvalidSetting, NeuvidError, UnreadableInput, UnwritableOutput
+from neuvid.models.base import ModelConfig
 from neuvid.models.checkpoint import read_weights
+from neuvid.models.hybrid import HybridConfig
 from neuvid.models.implicit import ImplicitConfig
 from neuvid.models.intra import IntraConfig
 from neuvid.training import trainer as trainer_module
+from neuvid.training.losses import Objective
 from neuvid.training.runs import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -54,6 +57,19 @@ TINY = ImplicitConfig(
     decoder_blocks=1,
     recon_blocks=1,
 )
+TINY_HYBRID = HybridConfig(
+    intra=TINY.intra,
+    feature_channels=16,
+    latent_channels=16,
+    hyper_channels=8,
+    temporal_channels=8,
+    spatial_channels=16,
+    motion_channels=8,
+    context_blocks=1,
+    encoder_blocks=1,
+    decoder_blocks=1,
+)
+CONFIGS = pytest.mark.parametrize("config", [TINY, TINY_HYBRID], ids=["implicit", "hybrid"])
 IMAGE = Stage(
     name="image",
     steps=4,
@@ -73,7 +89,7 @@ RECIPE = Recipe(
     config=TINY,
     stages=(IMAGE, PAIRS, CHAIN),
     initialise=False,
-    rgb_share=0.1,
+    objective=Objective(rgb_share=0.1),
     validation_frames=3,
     validation_crop=64,
 )
@@ -90,10 +106,14 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(training_set: Path, tmp_path: Path) -> None:
-    whole = run(RECIPE, training_set, tmp_path / "whole")
+@CONFIGS
+def test_an_interrupted_run_ends_with_the_same_weights(
+    config: ModelConfig, training_set: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, config=config)
+    whole = run(recipe, training_set, tmp_path / "whole")
     for steps in (4, 6, None):  # at the end of a stage, within one, to the end
-        parts = run(RECIPE, training_set, tmp_path / "parts", steps=steps)
+        parts = run(recipe, training_set, tmp_path / "parts", steps=steps)
     assert same(parts, whole)
     log = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log if '"train"' in line] == [2, 4, 6, 8, 10, 12]
@@ -149,10 +169,14 @@ def test_the_loss_falls(training_set: Path, tmp_path: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_video_stages_leave_the_image_model_alone(training_set: Path, tmp_path: Path) -> None:
-    run(replace(RECIPE, stages=(IMAGE,)), training_set, tmp_path / "image")
+@CONFIGS
+def test_video_stages_leave_the_image_model_alone(
+    config: ModelConfig, training_set: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, config=config)
+    run(replace(recipe, stages=(IMAGE,)), training_set, tmp_path / "image")
     image = tmp_path / "image" / BEST_FILE
-    video = replace(RECIPE, stages=(PAIRS, replace(CHAIN, true_first_frame=True)))
+    video = replace(recipe, stages=(PAIRS, replace(CHAIN, true_first_frame=True)))
     after = run(video, training_set, tmp_path / "video", intra_weights=image)
     before = read_weights(image)
     intra = [name for name in before if name.startswith("intra.")]
@@ -164,7 +188,7 @@ def test_video_stages_leave_the_image_model_alone(training_set: Path, tmp_path: 
 def test_steps_that_are_not_finite_are_skipped_until_they_are_many(
     training_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = replace(RECIPE, stages=(IMAGE,), rgb_share=float("nan"))
+    recipe = replace(RECIPE, stages=(IMAGE,), objective=Objective(rgb_share=float("nan")))
     untrained = Trainer(recipe, training_set, tmp_path / "other", OPTIONS).model.state_dict()
     before = {name: value.half().float() for name, value in untrained.items()}  # as exported
     after = run(recipe, training_set, tmp_path / "run")

@@ -7,6 +7,7 @@ from typing import Any
 
 from neuvid.errors import InvalidSetting
 from neuvid.models.base import ModelConfig, VideoModel
+from neuvid.models.hybrid import HybridConfig, HybridModel
 from neuvid.models.implicit import ImplicitConfig, ImplicitModel
 from neuvid.models.intra import IntraConfig
 from neuvid.models.motion import MotionConfig, MotionModel
@@ -56,16 +57,19 @@ RT_SMALL = ImplicitConfig(
 )
 
 FM = MotionConfig()
+FM_SMALL = HybridConfig(intra=INTRA_SMALL)
 
 PRESETS: dict[str, ModelConfig] = {
     "rt": RT,
     "rt-large": RT_LARGE,
     "rt-small": RT_SMALL,
     "fm": FM,
+    "fm-small": FM_SMALL,
 }
 FAMILIES: dict[type[ModelConfig], Any] = {
     ImplicitConfig: ImplicitModel,
     MotionConfig: MotionModel,
+    HybridConfig: HybridModel,
 }
 
 

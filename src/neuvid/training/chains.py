@@ -13,8 +13,7 @@ from neuvid.choice import FrameChoice, FrameKind
 from neuvid.codec.schedule import LEVEL_PATTERN
 from neuvid.entropy.coder import RateEstimator
 from neuvid.models.base import State, VideoModel
-from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS
-from neuvid.training.losses import LEVEL_WEIGHTS, distortion, plane_errors
+from neuvid.training.losses import Objective, distortion, plane_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Chain:
 
     frames: Tensor
     quality: tuple[float, ...]  # one for each sample
-    rgb_share: float
+    objective: Objective
     noise: bool
     recompute: bool = False
 
@@ -85,17 +84,12 @@ class Chain:
         state = model.code_frame(frame, state, choice, coder)
         picture = model.render(state).float()
         bits_per_pixel = coder.total().float() / (state.height * state.width)
-        weight = self._distortion_weight(kind, level)
-        loss = bits_per_pixel + weight * distortion(picture, frame, self.rgb_share)
+        error = distortion(picture, frame, self.objective.rgb_share)
+        quality = torch.tensor(self.quality, device=frame.device)
+        loss = self.objective.loss(bits_per_pixel, error, quality, kind=kind, level=level)
         with torch.no_grad():
             psnr = -10 * plane_errors(picture, frame).clamp(min=1e-10).log10()
         return ChainLosses(loss, bits_per_pixel, psnr), state
-
-    def _distortion_weight(self, kind: FrameKind, level: int) -> Tensor:
-        quality = torch.tensor(self.quality, device=self.frames.device)
-        if kind is FrameKind.INTRA:
-            return INTRA_LAMBDAS.at(quality)
-        return INTER_LAMBDAS.at(quality) * LEVEL_WEIGHTS[level]
 
 
 def _mean(losses: list[ChainLosses]) -> ChainLosses:

@@ -2,7 +2,8 @@
 
 Patches are embedded by a discrete cosine transform, latents are Haar combinations of 2x2
 neighbouring blocks, the quantiser steps are those of high-rate theory, and every block begins
-near the identity. Inter frames begin as coded differences to the last frame.
+near the identity. Inter frames begin as coded differences to the last frame, or to what motion
+makes of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
 from neuvid.models.base import VideoModel
+from neuvid.models.hybrid import ANCHORS, POSITION_MAX, HybridModel, HybridPrior, MotionCoder
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
@@ -29,18 +31,25 @@ LUMA_WEIGHT, CHROMA_WEIGHT, _ = (3 * weight for weight in PLANE_WEIGHTS)  # in t
 CHROMA_DAMPING = 2.0  # chroma holds about as much detail as luma at twice the frequency
 PRIOR_WIDTH = 0.6  # of the logistic law of z, in quantiser steps
 INTRA_SPREAD, INTER_SPREAD = 1.5, 0.3  # standard deviations at the lowest frequency
+MOTION_SPREADS = (4.0, 4.0) + (1.0,) * 6  # of a mean of vectors and of its differences, in pixels
+MOTION_STEPS = (2.0, 0.3)  # of the quantiser at the lowest and the highest quality, in pixels
 
 
 def initialise(model: VideoModel[Any]) -> None:
-    """Set the weights of an implicit model with step banks, of at least 96 channels.
+    """Set the weights of a small model: one with step banks, of at least 96 channels.
 
     Raises TypeError for other models.
     """
-    if not isinstance(model, ImplicitModel):
-        raise TypeError(f"a {type(model).__name__} has no analytic initialisation")
     with torch.no_grad():
-        _initialise_intra(model.intra)
-        _initialise_inter(model)
+        match model:
+            case ImplicitModel():
+                _initialise_intra(model.intra)
+                _initialise_implicit(model)
+            case HybridModel():
+                _initialise_intra(model.intra)
+                _initialise_hybrid(model)
+            case _:
+                raise TypeError(f"a {type(model).__name__} has no analytic initialisation")
 
 
 def _cosine_transform(size: int) -> NDArray[np.float64]:
@@ -141,14 +150,18 @@ def _set_sum(conv: nn.Conv2d, second: float) -> None:
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
 
-def _set_steps(bank: StepBank, latents: int, lambdas: LambdaRange) -> None:
-    """Fill the bank with the steps of high-rate theory: bits fall as distortion grows."""
-    rows = torch.arange(bank.vectors.shape[0], dtype=torch.float64)
+def _set_steps(bank: StepBank, lambdas: LambdaRange, spacing: float = 1.0) -> None:
+    """Fill the bank with the steps of high-rate theory: bits fall as distortion grows.
+
+    Its rows are `spacing` qualities apart.
+    """
+    rows, latents = bank.vectors.shape
+    qualities = spacing * torch.arange(rows, dtype=torch.float64)
     for latent, (*_, is_luma) in enumerate(_latent_order(latents)):
         # d(bits)/d(step) = 1 / (64 ln2 step); d(D)/d(step) = weight step / (6 samples).
         samples = 64 if is_luma else 16
         weight = LUMA_WEIGHT if is_luma else CHROMA_WEIGHT
-        squared = 6 * samples / (64 * math.log(2) * weight * lambdas.at(rows))
+        squared = 6 * samples / (64 * math.log(2) * weight * lambdas.at(qualities))
         bank.vectors[:, latent] = 0.5 * squared.log()
 
 
@@ -192,7 +205,7 @@ def _initialise_intra_prior(prior: IntraPrior) -> None:
     if prior.step_bank is None:
         raise TypeError("the analytic initialisation needs a step bank")
     _set_prior(prior.hyperprior.prior)
-    _set_steps(prior.step_bank, latents, INTRA_LAMBDAS)
+    _set_steps(prior.step_bank, INTRA_LAMBDAS)
     fusion = _last(prior.fusion)
     _set_parameters(fusion, 2, latents, INTRA_SPREAD)
     fusion.weight[:2] = 0.0
@@ -200,7 +213,7 @@ def _initialise_intra_prior(prior: IntraPrior) -> None:
     _set_parameters(_last(prior.spatial), 0, latents, INTRA_SPREAD)
 
 
-def _initialise_inter(model: ImplicitModel) -> None:
+def _initialise_implicit(model: ImplicitModel) -> None:
     for name, network in model.named_children():
         if name != "intra":
             _set_near_identity(network)
@@ -214,20 +227,69 @@ def _initialise_inter(model: ImplicitModel) -> None:
     _set_up(model.up.spread, 1.0)
     _set_sum(_adaptor(model.decoder[0]), 1.0)
     _set_head(model.head)
-    _initialise_inter_prior(model.prior)
+    _initialise_implicit_prior(model.prior)
 
 
-def _initialise_inter_prior(prior: ImplicitPrior) -> None:
+def _initialise_implicit_prior(prior: ImplicitPrior) -> None:
     latents = _last(prior.spatial).out_channels // 2
     if prior.step_bank is None:
         raise TypeError("the analytic initialisation needs a step bank")
     _set_prior(prior.hyperprior.prior)
-    _set_steps(prior.step_bank, latents, INTER_LAMBDAS)
+    _set_steps(prior.step_bank, INTER_LAMBDAS)
     fusion = _last(prior.fusion)
     _set_parameters(fusion, latents, latents, INTER_SPREAD)
     fusion.weight[:latents] *= OUTPUT_GAIN
     fusion.bias[:latents] = 1.0  # type: ignore[index]  # the quantiser step
     _set_parameters(_last(prior.spatial), 0, latents, INTER_SPREAD)
+
+
+def _initialise_hybrid(model: HybridModel) -> None:
+    for name, network in model.named_children():
+        if name != "intra":
+            _set_near_identity(network)
+    for conv in (model.picture_adaptor, model.embed, model.embed_prediction):
+        _set_embedding(conv)
+    _set_sum(_adaptor(model.context[0]), 0.0)
+    _set_sum(_adaptor(model.encoder[0]), -1.0)
+    _set_down(model.down)
+    _set_up(model.up.spread, 1.0)
+    _set_sum(_adaptor(model.decoder[0]), 1.0)
+    _set_head(model.head)
+    _initialise_hybrid_prior(model.prior)
+    _initialise_motion(model.motion)
+
+
+def _initialise_hybrid_prior(prior: HybridPrior) -> None:
+    _set_prior(prior.hyperprior.prior)
+    for bank in (prior.encoder_steps, prior.decoder_steps):
+        _set_steps(bank, INTER_LAMBDAS, POSITION_MAX / (ANCHORS - 1))
+    fusion = _last(prior.fusion)
+    latents = fusion.out_channels // 3
+    _set_parameters(fusion, latents, latents, INTER_SPREAD)
+    fusion.weight[:latents] *= OUTPUT_GAIN
+    fusion.bias[:latents] = 1.0  # type: ignore[index]  # the quantiser step
+    _set_parameters(_last(prior.spatial), 0, latents, INTER_SPREAD)
+
+
+def _initialise_motion(motion: MotionCoder) -> None:
+    """Make vectors Haar combinations: mean and differences of 2x2 blocks, x and y of each."""
+    transform = torch.zeros(8, 8)
+    for combination in range(4):
+        haar = _haar(*divmod(combination, 2)).flatten()
+        for plane in range(2):
+            transform[2 * combination + plane, 4 * plane : 4 * plane + 4] = haar
+    for conv, matrix in ((motion.transform, transform), (motion.inverse, transform.T)):
+        conv.weight[:, :, 0, 0] = matrix
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    for conv in (motion.first, motion.spatial):
+        conv.weight.mul_(OUTPUT_GAIN)
+        conv.bias.copy_(torch.tensor(MOTION_SPREADS + (0.0,) * 8))  # type: ignore[union-attr]
+    details = _last(motion.refine)
+    details.weight.mul_(OUTPUT_GAIN)
+    nn.init.zeros_(details.bias)  # type: ignore[arg-type]
+    coarsest, finest = MOTION_STEPS
+    rows = torch.linspace(0, 1, ANCHORS)[:, None]
+    motion.steps.vectors.copy_(math.log(coarsest) + rows * math.log(finest / coarsest))
 
 
 def _adaptor(block: nn.Module) -> nn.Conv2d:

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuvid.rate.lagrangian import PLANE_WEIGHTS
+from neuvid.choice import FrameKind
+from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS
 
 LEVEL_WEIGHTS = (0.52, 1.33, 0.83)  # of the distortion at each level (DCVC-DC)
 ERROR_MIN = 1e-6  # mean squared error below which a plane counts as perfect
 KR, KB = 0.2126, 0.0722  # BT.709
 KG = 1 - KR - KB
+BALANCED_QUALITY = 48.0  # whose loss is the same whatever the balance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What a frame's loss is made of: bits per pixel and lambda times distortion.
+
+    `rgb_share` is the part of R, G, B in the distortion. Losses are divided by lambda to the
+    power of `balance`: at 0 the highest qualities outweigh all others a hundredfold, at about
+    0.65 all qualities weigh the same.
+    """
+
+    rgb_share: float
+    balance: float = 0.0
+
+    def loss(
+        self,
+        bits_per_pixel: Tensor,
+        distortion: Tensor,
+        quality: Tensor,
+        *,
+        kind: FrameKind,
+        level: int,
+    ) -> Tensor:
+        """Return the loss [B] of a frame, all arguments [B]."""
+        lambdas = INTRA_LAMBDAS if kind is FrameKind.INTRA else INTER_LAMBDAS
+        weight = 1.0 if kind is FrameKind.INTRA else LEVEL_WEIGHTS[level]
+        loss = bits_per_pixel + weight * lambdas.at(quality) * distortion
+        middle = lambdas.at(torch.tensor(BALANCED_QUALITY, device=quality.device))
+        return loss * (middle / lambdas.at(quality)) ** self.balance
 
 
 def plane_errors(reconstruction: Tensor, frame: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from neuvid.errors import InvalidSetting
-from neuvid.models.presets import RT, RT_SMALL
+from neuvid.models.presets import FM_SMALL, RT, RT_SMALL
+from neuvid.training.losses import Objective
 from neuvid.training.stages import Recipe, Stage
 
 INTRA, INTER = ("intra.*",), ("*", "!intra.*")
+PAPER_OBJECTIVE = Objective(rgb_share=0.2)
 EPOCH_STEPS = 4000  # of the published schedules: Vimeo-90k in batches of 16
 
 # The schedule of the nearest published training code, low-delay variant, since that of DCVC-RT
@@ -62,7 +64,7 @@ RT_IMAGE_RECIPE = Recipe(
     model="rt",
     config=RT,
     initialise=False,
-    rgb_share=0.2,
+    objective=PAPER_OBJECTIVE,
     validation_frames=1,
     validation_crop=256,
     stages=(
@@ -81,7 +83,7 @@ RT_VIDEO_RECIPE = Recipe(
     model="rt",
     config=RT,
     initialise=False,
-    rgb_share=0.2,
+    objective=PAPER_OBJECTIVE,
     validation_frames=16,
     validation_crop=256,
     stages=(
@@ -122,7 +124,7 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
     model="rt-small",
     config=RT_SMALL,
     initialise=True,
-    rgb_share=0.1,
+    objective=Objective(rgb_share=0.1),
     validation_frames=1,
     validation_crop=192,
     stages=(
@@ -170,7 +172,7 @@ RT_SMALL_VIDEO_RECIPE = Recipe(
     model="rt-small",
     config=RT_SMALL,
     initialise=True,
-    rgb_share=0.1,
+    objective=Objective(rgb_share=0.1),
     validation_frames=8,
     validation_crop=192,
     stages=(
@@ -187,6 +189,23 @@ RT_SMALL_VIDEO_RECIPE = Recipe(
     ),
 )
 
+FM_SMALL_VIDEO_RECIPE = Recipe(
+    name="fm-small-video",
+    model="fm-small",
+    config=FM_SMALL,
+    initialise=True,
+    objective=Objective(rgb_share=0.1, balance=0.6),
+    validation_frames=8,
+    validation_crop=192,
+    stages=(
+        replace(_SMALL_PAIRS, steps=600, learning_rate=8e-4, warm_up_steps=100),
+        _small_chain(3, 500, 8e-4),
+        _small_chain(6, 1800, 6e-4),
+        _small_chain(10, 1200, 4e-4),
+        replace(_small_chain(17, 500, 2e-4, detach_every=8), final_fraction=0.02),
+    ),
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -194,6 +213,7 @@ RECIPES = {
         RT_VIDEO_RECIPE,
         RT_SMALL_IMAGE_RECIPE,
         RT_SMALL_VIDEO_RECIPE,
+        FM_SMALL_VIDEO_RECIPE,
     )
 }
 

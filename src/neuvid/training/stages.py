@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from neuvid.errors import InvalidSetting
 from neuvid.models.base import ModelConfig
+from neuvid.training.losses import Objective
 
 CROP_MULTIPLE = 16
 
@@ -85,8 +86,8 @@ class Stage:
 class Recipe:
     """How the model of a config, called `model`, is trained from untrained weights to the end.
 
-    With `initialise` the untrained weights are already those of a transform codec. `rgb_share` is
-    the part of R, G, B in the distortion. Validation codes chains of `validation_frames`.
+    With `initialise` the untrained weights are already those of a transform codec.
+    Validation codes chains of `validation_frames`.
     """
 
     name: str
@@ -94,7 +95,7 @@ class Recipe:
     config: ModelConfig
     stages: tuple[Stage, ...]
     initialise: bool
-    rgb_share: float
+    objective: Objective
     validation_frames: int
     validation_crop: int
 

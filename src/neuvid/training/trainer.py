@@ -221,7 +221,7 @@ class Trainer:
         chain = Chain(
             frames=frames.to(self.fabric.device),
             quality=quality,
-            rgb_share=self.recipe.rgb_share,
+            objective=self.recipe.objective,
             noise=True,
             recompute=stage.recompute,
         )
@@ -307,7 +307,7 @@ class Trainer:
             chain = Chain(
                 frames=frames,
                 quality=(float(quality),) * len(frames),
-                rgb_share=self.recipe.rgb_share,
+                objective=self.recipe.objective,
                 noise=False,
             )
             if frames.shape[1] == 1:

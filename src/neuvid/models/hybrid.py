@@ -1,0 +1,250 @@
+"""The motion family at the scale of a processor: coded block motion, and all else at 1/8.
+
+After DCVC-FM ("Neural Video Compression with Feature Modulation", CVPR 2024): a coded motion
+field, contexts moved along it, quality by learned scalers that are interpolated as logarithms,
+features that can be refreshed from the reconstruction. docs/decisions/0006 tells what differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuvid.choice import QUALITIES, FrameChoice, FrameKind
+from neuvid.entropy.coder import LatentCoder
+from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
+from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
+from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
+from neuvid.nn.blocks import (
+    DepthConvBlock,
+    Down,
+    Shuffle,
+    SignalConv,
+    SignalPointwise,
+    StepBank,
+    blocks,
+    patchify,
+    unpatchify,
+)
+from neuvid.nn.motion import BLOCK, compensate_features, compensate_picture, search_motion
+from neuvid.nn.rounding import lower_bound
+from neuvid.priors.checkerboard import FOUR_STEPS, TWO_STEPS, code_in_steps
+from neuvid.priors.hyperprior import Hyperprior
+
+LEVEL_OFFSETS = (0, 8, 4)  # added to the quality at each level of the pattern
+POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
+ANCHORS = 4  # rows of a bank, evenly spread over the positions
+VECTOR_VALUES = 8  # of the four blocks at one position of the motion latent
+QUANT_STEP_MIN = 0.5
+BIT_COSTS = (500.0, 4.0)  # of a vector's bit in the search, at the lowest and the highest position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HybridConfig(ModelConfig):
+    """Widths and depths; the numbers of blocks include the first, which merges two maps."""
+
+    intra: IntraConfig = field(default_factory=IntraConfig)
+    feature_channels: int = 128
+    latent_channels: int = 128
+    hyper_channels: int = 32
+    temporal_channels: int = 96
+    spatial_channels: int = 128
+    motion_channels: int = 64
+    context_blocks: int = 2
+    encoder_blocks: int = 2
+    decoder_blocks: int = 2
+    recon_blocks: int = 1
+    fusion_blocks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HybridState(State):
+    """`feature` and `vectors` are those of the last inter frame, None after an intra frame."""
+
+    feature: Tensor | None = None  # [B, C, H/8, W/8]
+    vectors: Tensor | None = None  # [B, 2, H/8, W/8] in pixels
+
+
+class MotionCoder(nn.Module):
+    """Codes vectors as differences of neighbours, given the last frame's feature and vectors."""
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__()
+        width = config.motion_channels
+        self.temporal = Down(config.feature_channels, width)
+        self.context = DepthConvBlock(width + VECTOR_VALUES, width)
+        self.transform = SignalPointwise(VECTOR_VALUES, VECTOR_VALUES)
+        self.first = SignalPointwise(width, 2 * VECTOR_VALUES)
+        self.adaptors = nn.ModuleList(
+            DepthConvBlock(VECTOR_VALUES + width, width) for _ in FOUR_STEPS[1:]
+        )
+        self.spatial = SignalPointwise(width, 2 * VECTOR_VALUES)
+        self.steps = StepBank(ANCHORS, VECTOR_VALUES)
+        self.inverse = SignalPointwise(VECTOR_VALUES, VECTOR_VALUES)
+        self.refine = nn.Sequential(
+            DepthConvBlock(VECTOR_VALUES + width, width), SignalPointwise(width, VECTOR_VALUES)
+        )
+
+    def code(
+        self,
+        vectors: Tensor | None,
+        last: Tensor,
+        feature: Tensor,
+        positions: Tensor,
+        coder: LatentCoder,
+    ) -> Tensor:
+        """Code vectors [B, 2, 2h, 2w] (None when reading), given the last ones and a feature."""
+        step = self.steps(positions)
+        before = functional.pixel_unshuffle(last, 2) / BLOCK
+        context = self.context(torch.cat((self.temporal(feature), before), 1))
+        values = None
+        if vectors is not None:
+            values = self.transform(functional.pixel_unshuffle(vectors, 2)) / step
+
+        def parameters(number: int, coded: Tensor) -> tuple[Tensor, Tensor]:
+            if number == 0:
+                params = self.first(context)
+            else:
+                params = self.spatial(
+                    self.adaptors[number - 1](torch.cat((coded * (step / BLOCK), context), 1))
+                )
+            scales, means = params.chunk(2, 1)
+            return scales / step, means / step
+
+        start = torch.zeros_like(before)
+        coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder) * step
+        details = self.refine(torch.cat((coded / BLOCK, context), 1))
+        return functional.pixel_shuffle(self.inverse(coded) + details, 2)
+
+
+class HybridPrior(nn.Module):
+    """Hyperprior, temporal prior and two-step spatial prior of the inter latent."""
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__()
+        latent, hyper = config.latent_channels, config.hyper_channels
+        first_row = SCALE_LEVELS + QUALITIES * config.intra.hyper_channels
+        z_prior = FactorisedPrior(ANCHORS, hyper, first_row=first_row)
+        self.hyperprior = Hyperprior(latent, hyper, hyper, z_prior)
+        self.temporal = Down(config.feature_channels, config.temporal_channels)
+        width = hyper + config.temporal_channels
+        self.fusion = nn.Sequential(
+            *blocks(config.fusion_blocks, width), SignalPointwise(width, 3 * latent)
+        )
+        self.spatial = nn.Sequential(
+            DepthConvBlock(4 * latent, config.spatial_channels),
+            SignalPointwise(config.spatial_channels, 2 * latent),
+        )
+        self.encoder_steps = StepBank(ANCHORS, latent)
+        self.decoder_steps = StepBank(ANCHORS, latent)
+
+    def code(
+        self, y: Tensor | None, context: Tensor, positions: Tensor, coder: LatentCoder
+    ) -> Tensor:
+        """Code y [B, C, h, w] (None when reading), given a context [B, F, 2h, 2w]."""
+        unit = self.decoder_steps(positions)
+        temporal = self.temporal(context)
+        grid = (temporal.shape[2], temporal.shape[3])
+        scaled = None if y is None else y / self.encoder_steps(positions)
+        hyper = self.hyperprior.code(scaled, grid, positions, coder)
+        hyper = hyper[:, :, : grid[0], : grid[1]]
+        params = self.fusion(torch.cat((hyper, temporal), 1))
+        quant_step, first_scales, first_means = params.chunk(3, 1)
+        quant_step = lower_bound(quant_step, QUANT_STEP_MIN)
+
+        def parameters(step: int, coded: Tensor) -> tuple[Tensor, Tensor]:
+            if step == 0:
+                scales, means = first_scales, first_means
+            else:
+                scales, means = self.spatial(torch.cat((coded * unit, params), 1)).chunk(2, 1)
+            return scales / unit, means / unit
+
+        values = None if scaled is None else scaled / quant_step
+        start = torch.zeros_like(quant_step)
+        return code_in_steps(values, TWO_STEPS, parameters, start, coder) * (quant_step * unit)
+
+
+class HybridModel(VideoModel[HybridState]):
+    """An intra model, a motion coder and a contextual coder of what motion leaves."""
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__()
+        self.config: HybridConfig = config
+        width, latent = config.feature_channels, config.latent_channels
+        self.intra: IntraModel = IntraModel(config.intra)
+        self.picture_adaptor = SignalPointwise(PATCH_VALUES, width)
+        self.motion = MotionCoder(config)
+        self.embed = SignalPointwise(PATCH_VALUES, width)
+        self.embed_prediction = SignalPointwise(PATCH_VALUES, width)
+        self.context = nn.Sequential(
+            DepthConvBlock(2 * width, width), *blocks(config.context_blocks - 1, width)
+        )
+        self.encoder = nn.Sequential(
+            DepthConvBlock(2 * width, width), *blocks(config.encoder_blocks - 1, width)
+        )
+        self.encoder_bank = StepBank(ANCHORS, width)
+        self.down = SignalConv(width, latent, 3, stride=2, padding=1)
+        self.prior = HybridPrior(config)
+        self.up = Shuffle(latent, width)
+        self.decoder = nn.Sequential(
+            DepthConvBlock(2 * width, width), *blocks(config.decoder_blocks - 1, width)
+        )
+        self.decoder_bank = StepBank(ANCHORS, width)
+        self.recon = nn.Sequential(*blocks(config.recon_blocks, width))
+        self.head = SignalPointwise(width, PATCH_VALUES)
+
+    def initial_state(self, height: int, width: int, batch: int = 1) -> HybridState:
+        """Return the state before the first frame of height x width, multiples of 16."""
+        return HybridState(height, width, batch)
+
+    def code_frame(
+        self, frame: Tensor | None, state: HybridState, choice: FrameChoice, coder: LatentCoder
+    ) -> HybridState:
+        """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
+        quality = quality_positions(choice, state.batch, self.decoder_bank.vectors)
+        if choice.kind is FrameKind.INTRA:
+            picture = self.intra.code(frame, state.grid, quality, coder).clamp(0.0, 1.0)
+            return replace(state, picture=picture, feature=None, vectors=None)
+        if state.picture is None:
+            raise ValueError("no frame was coded yet")
+        positions = (quality + LEVEL_OFFSETS[choice.level]) * ((ANCHORS - 1) / POSITION_MAX)
+        feature = state.feature
+        if feature is None or choice.refresh:
+            feature = self.picture_adaptor(patchify(state.picture))
+        last = state.vectors
+        if last is None:
+            last = torch.zeros_like(feature[:, :2])
+        found = None if frame is None else self._search(frame, state.picture, positions)
+        vectors = self.motion.code(found, last, feature, positions, coder)
+        context = self._context(state.picture, feature, vectors)
+        y = None if frame is None else self._analyse(frame, context, positions)
+        y_hat = self.prior.code(y, context, positions, coder)
+        decoded = self.decoder(torch.cat((self.up(y_hat), context), 1))
+        feature = decoded * self.decoder_bank(positions)
+        picture = unpatchify(self.head(self.recon(feature))).clamp(0.0, 1.0)
+        return replace(state, picture=picture, feature=feature, vectors=vectors)
+
+    def render(self, state: HybridState) -> Tensor:
+        """Return the picture [B, 3, H, W] in [0, 1] that `state` stands for."""
+        if state.picture is None:
+            raise ValueError("no frame was coded yet")
+        return state.picture
+
+    def _search(self, frame: Tensor, reference: Tensor, positions: Tensor) -> Tensor:
+        low, high = BIT_COSTS
+        costs = low * (high / low) ** (positions / (ANCHORS - 1))
+        return search_motion(frame[:, 0], reference[:, 0], costs)
+
+    def _context(self, picture: Tensor, feature: Tensor, vectors: Tensor) -> Tensor:
+        predicted = self.embed_prediction(patchify(compensate_picture(picture, vectors)))
+        moved = compensate_features(feature, vectors)
+        context: Tensor = self.context(torch.cat((predicted, moved), 1))
+        return context
+
+    def _analyse(self, frame: Tensor, context: Tensor, positions: Tensor) -> Tensor:
+        merged = self.encoder(torch.cat((self.embed(patchify(frame)), context), 1))
+        y: Tensor = self.down(merged * self.encoder_bank(positions))
+        return y
