@@ -129,9 +129,8 @@ void for_each_backward(std::array<uint32_t, lanes>& states, size_t size, Step st
   states = local;
 }
 
-// Decodes into `symbols`. The compact form ends when its words do: its state may then sink below
-// `lowest_state`. Otherwise words past the end are read, from the padding, and reported after.
-template <bool compact>
+// Decodes into `symbols`. Words past the end are read, from the padding, and reported after.
+template <size_t lane_count>
 Fault decode_part(const Tables& tables, SymbolDecoder::Stream& stream,
                   std::span<const uint16_t> indexes, int16_t* symbols) {
   const uint16_t* next = stream.next;
@@ -139,7 +138,7 @@ Fault decode_part(const Tables& tables, SymbolDecoder::Stream& stream,
   Fault fault = Fault::none;
 
   const auto refill = [&](uint32_t& state) NEUVID_INLINE {
-    const uint32_t low = (state < lowest_state) & (!compact | (next != end));
+    const uint32_t low = state < lowest_state;
     state = state << (low * 16) | (*next & (0u - low));
     next += low;
   };
@@ -167,7 +166,7 @@ Fault decode_part(const Tables& tables, SymbolDecoder::Stream& stream,
     symbols[i] = static_cast<int16_t>(symbol);
     return next <= end;
   };
-  if (!for_each_forward<compact ? 1 : lanes>(stream.states, indexes.size(), step))
+  if (!for_each_forward<lane_count>(stream.states, indexes.size(), step))
     return Fault::truncated;
   stream.next = next;
   return fault;
@@ -220,7 +219,7 @@ std::vector<uint8_t> SymbolEncoder::finish(size_t streams) {
   const auto encode_stream = [&, this](size_t part) {
     Writer writer(tables_, symbols_.size() / parts + call_ends_.size());
     std::array<uint32_t, lanes> states;
-    states.fill(compact ? 0 : lowest_state);
+    states.fill(lowest_state);
     for (size_t call = call_ends_.size(); call-- > 0;) {
       const size_t call_start = call == 0 ? 0 : call_ends_[call - 1];
       const auto [first, last] = part_range(call_ends_[call] - call_start, part, parts);
@@ -261,9 +260,10 @@ SymbolDecoder::SymbolDecoder(const Tables& tables, std::span<const uint8_t> payl
 }
 
 void SymbolDecoder::open_compact(std::span<const uint8_t> payload) {
-  // A state of fewer than 3 bytes never had to give a word away.
-  const size_t state_size = payload.size() <= 4 ? payload.size() : 4 - payload.size() % 2;
-  if (state_size > 0 && payload[state_size - 1] == 0)
+  const size_t state_size = 4 - payload.size() % 2;  // what follows are words of 2 bytes
+  if (payload.size() < state_size)
+    throw StreamError(Fault::truncated, "the state of the entropy coder is cut off");
+  if (payload[state_size - 1] == 0)
     throw StreamError(Fault::corrupt, "the state of the entropy coder begins with a zero byte");
   Stream stream{};
   std::ranges::copy(payload.first(state_size), reinterpret_cast<uint8_t*>(stream.states.data()));
@@ -336,7 +336,7 @@ void SymbolDecoder::decode_coded(std::span<const uint16_t> indexes, std::span<in
   const auto decode_stream = [&, this](size_t part) {
     const auto [first, last] = part_range(indexes.size(), part, streams_.size());
     const auto part_indexes = indexes.subspan(first, last - first);
-    const auto decode = compact_ ? decode_part<true> : decode_part<false>;
+    const auto decode = compact_ ? decode_part<1> : decode_part<lanes>;
     return decode(tables_, streams_[part], part_indexes, symbols.data() + first);
   };
   const auto faults = for_each_part(streams_.size(), indexes.size(), decode_stream);
@@ -349,8 +349,7 @@ void SymbolDecoder::decode_coded(std::span<const uint16_t> indexes, std::span<in
 void SymbolDecoder::finish() const {
   for (const Stream& stream : streams_) {
     const auto used = std::span(stream.states).first(compact_ ? 1 : lanes);
-    const uint32_t initial = compact_ ? 0 : lowest_state;
-    if (std::ranges::count(used, initial) != std::ranges::ssize(used))
+    if (std::ranges::count(used, lowest_state) != std::ranges::ssize(used))
       throw StreamError(Fault::desynchronised, "the entropy decoder did not end where it should");
     if (stream.next != stream.end)
       throw StreamError(Fault::corrupt, "entropy-coded bytes are left over");

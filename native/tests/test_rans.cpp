@@ -43,8 +43,9 @@ void exact_words() {
   const std::vector<Call> calls{{{0, 0, 5, 0, 300, -1}, {0, 0, 1, neuvid::skip, 0, 0}},
                                 {{5, -32768, 1}, {1, 1, 0}}};
   const Tables tables = rows.tables();
-  check(encode(tables, {}, 0).empty(), "nothing is no bytes in the compact form");
-  check(encode(tables, calls, 0) == Bytes{0x08, 0x8A, 0x32, 0x3F, 0x2B, 0x77, 0x05, 0x00},
+  check(encode(tables, {}, 0) == Bytes{0x00, 0x00, 0x01}, "nothing is the first state alone");
+  check(encode(tables, calls, 0) ==
+            Bytes{0x19, 0xD3, 0x0C, 0x70, 0x65, 0xDF, 0x00, 0xB0, 0xBC},
         "words of the compact form");
   const Bytes two_streams{0x02, 0x08, 0x00, 0x00, 0x00,                                      //
                           0xB8, 0x57, 0x02, 0x00, 0x28, 0x29, 0x01, 0x00,                    //
