@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 
 from neuvid.bitstream.container import PacketReader, PacketWriter, StoredPacket
 from neuvid.bitstream.fields import write_varint
-from neuvid.bitstream.index import Index, IndexEntry, IndexTotals, write_ending
+from neuvid.bitstream.index import END_SIZE, Index, IndexEntry, IndexTotals, write_ending
 from neuvid.bitstream.packet import (
+    END,
+    INDEX,
+    LONG_INTER,
+    PASSTHROUGH,
     SYNC_MARKER,
     Packet,
     PassthroughChunk,
@@ -34,6 +38,7 @@ HEADER = StreamHeader(
     model="m",
     checkpoint=bytes(16),
     arithmetic="integer",
+    levels=4,
     width=64,
     height=48,
     pixel_format="yuv420p",
@@ -170,8 +175,8 @@ def test_sound_that_changes_places_is_noticed_at_the_end() -> None:
 
 def test_an_end_that_does_not_point_to_the_index_is_noticed() -> None:
     """Reading notices it; seeking makes an index of its own."""
-    end = b"\x0b" + (5).to_bytes(4, "big")
-    forged = stream()[:-9] + end + crc32(end).to_bytes(4, "big")
+    end = END + (5).to_bytes(4, "big")
+    forged = stream()[:-END_SIZE] + end + crc32(end).to_bytes(4, "big")
     packets, error = read_until_damage(forged)
     assert packets == intact()
     assert "does not point to the index" in str(error)
@@ -223,9 +228,17 @@ def test_the_ending_of_another_stream_is_noticed() -> None:
 # Hostile streams
 
 
-def claim(length: int, head: bytes = b"\0\0\0\0\0") -> bytes:
-    """Return the beginning of an intra packet that claims a payload of `length` bytes."""
-    return SYNC_MARKER + head + write_varint(length)
+NUMBERS_PER_BYTE = 253 * HEADER.levels * HEADER.routes * 2 * 2
+
+
+def claim(length: int, beginning: bytes = SYNC_MARKER + b"\0\0\0") -> bytes:
+    """Return the beginning of a packet that claims a payload of `length` bytes."""
+    return beginning + write_varint(NUMBERS_PER_BYTE * length)
+
+
+def claim_short(length: int) -> bytes:
+    """Return the beginning of a short inter packet that claims a payload of `length` bytes."""
+    return (NUMBERS_PER_BYTE * length).to_bytes(4, "big")
 
 
 @given(st.binary(max_size=300))
@@ -240,7 +253,7 @@ def test_random_bytes_are_a_corrupt_stream(noise: bytes) -> None:
         st.one_of(
             st.binary(max_size=8),
             st.sampled_from(
-                [SYNC_MARKER, b"\x01", b"\x02", b"\x03", b"\x07", b"\x0b", claim(5), claim(300)]
+                [SYNC_MARKER, LONG_INTER, PASSTHROUGH, INDEX, END, claim(5), claim_short(300)]
             ),
             st.tuples(st.integers(0, 300), st.integers(0, 300)).map(
                 lambda ends: stream()[slice(*ends)]
@@ -269,12 +282,12 @@ def test_salvage_ends_on_megabytes_of_hostile_bytes(unit: bytes) -> None:
 
 def intra(number: int, timing_number: int = 0, timing_pts: int = 0) -> bytes:
     place = write_varint(number) + write_varint(timing_number) + write_varint(2 * timing_pts)
-    packet = SYNC_MARKER + b"\0\0" + place + b"\0"
+    packet = SYNC_MARKER + place + b"\0"
     return packet + crc32(packet).to_bytes(4, "big")
 
 
 def test_intra_frames_between_hostile_claims_do_not_prolong_salvage() -> None:
-    claims = b"\x01\0" + write_varint(1 << 20)
+    claims = claim_short(1 << 20)
     data = HEAD + b"".join(intra(number) + claims for number in range(100_000))
     found = numbers(list(salvage(read(data))))
     assert found == list(range(len(found)))
@@ -289,7 +302,10 @@ def test_intra_frames_between_hostile_claims_do_not_prolong_salvage() -> None:
         ([intra(0, timing_pts=50), intra(1)], "after a later one"),
         ([intra(0), intra(0)], "after a later one"),
         ([intra(2)], "frames 0 to 1 are missing"),
-        ([b"\x01\0\0" + crc32(b"\x01\0\0").to_bytes(4, "big")], "no intra frame"),
+        ([claim_short(0) + crc32(claim_short(0)).to_bytes(4, "big")], "no intra frame"),
+        ([b"\xff\x05"], "no packet begins with ff05"),
+        ([claim(0, LONG_INTER + b"\0")], "not in its short form"),
+        ([claim(1 << 28)], "payload has 268435456 bytes"),
     ],
 )
 def test_forged_frames_with_checksums_that_fit_are_noticed(
@@ -303,9 +319,9 @@ def test_forged_frames_with_checksums_that_fit_are_noticed(
 @pytest.mark.parametrize(
     ("frames", "entries", "message"),
     [
-        (9, [(0, 0, 30), (0, 0, 14)], "not in order"),
-        (9, [(0, 0, 30), (1, -1, 14)], "not in order"),
-        (9, [(0, 0, 30), (1, 0, 13)], "not in order"),
+        (9, [(0, 0, 30), (0, 0, 12)], "not in order"),
+        (9, [(0, 0, 30), (1, -1, 12)], "not in order"),
+        (9, [(0, 0, 30), (1, 0, 11)], "not in order"),
         (1, [(1, 0, 30)], "outside"),
         (9, [(0, 0, 1 << 62), (1, 0, 1 << 62)], "outside"),
     ],
@@ -335,8 +351,9 @@ def test_an_index_that_points_astray_is_noticed() -> None:
     "packet",
     [
         claim((1 << 28) - 1),
-        b"\x07" + write_varint((1 << 32) - 16),
-        b"\x02" + write_varint(1 << 20),
+        claim((1 << 28) - 1, LONG_INTER + b"\0"),
+        INDEX + write_varint((1 << 32) - 16),
+        PASSTHROUGH + write_varint(1 << 20),
     ],
 )
 def test_a_claimed_length_takes_no_memory(packet: bytes) -> None:

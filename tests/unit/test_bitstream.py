@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from math import floor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,6 +45,8 @@ HEADER = StreamHeader(
     model="rt-small",
     checkpoint=bytes(range(16)),
     arithmetic="integer",
+    levels=3,
+    routes=4,
     width=77,
     height=48,
     pixel_format="yuv420p",
@@ -60,6 +64,8 @@ headers = st.builds(
     model=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60),
     checkpoint=st.binary(min_size=16, max_size=16),
     arithmetic=st.sampled_from(["float32", "float16", "bfloat16", "integer"]),
+    levels=st.integers(1, 4),
+    routes=st.integers(1, 4),
     width=st.integers(1, 65535),
     height=st.integers(1, 65535),
     pixel_format=st.sampled_from(["yuv420p", "rgb24"]),
@@ -78,8 +84,8 @@ choices = st.builds(
     FrameChoice,
     st.sampled_from(FrameKind),
     st.integers(0, 252).map(lambda steps: steps / 4),
-    st.integers(0, 3),
-    st.integers(0, 3),
+    st.integers(0, HEADER.levels - 1),
+    st.integers(0, HEADER.routes - 1),
     st.booleans(),
 )
 
@@ -176,6 +182,9 @@ def test_a_header_reads_back(header: StreamHeader) -> None:
         ("model", "\ud800"),
         ("checkpoint", bytes(15)),
         ("arithmetic", "int8"),
+        ("levels", 0),
+        ("levels", 5),
+        ("routes", 5),
         ("width", 0),
         ("height", 65536),
         ("width", 640.0),
@@ -199,19 +208,21 @@ def test_a_program_cannot_build_a_header_out_of_range(field: str, value: Any) ->
 
 
 BODY = HEADER.to_bytes()
-AFTER_NAMES = BODY.index(77)  # the width; the byte before it is the arithmetic
+WIDTH = BODY.index(77)  # before it are the arithmetic, the levels and the routes, a byte each
 
 
 @pytest.mark.parametrize(
     ("place", "new", "message"),
     [
-        (AFTER_NAMES - 1, b"\x04", "stands for none of float32"),
-        (AFTER_NAMES, b"\x00", "width is 0"),
-        (AFTER_NAMES + 1, b"\x00", "height is 0"),
-        (AFTER_NAMES + 2, b"\x02", "stands for none of yuv420p"),
-        (AFTER_NAMES + 3, b"\x0a", "bit_depth is 10"),
-        (AFTER_NAMES + 4, b"\x00\x00\x00", "lowest terms"),  # a frame rate of 0/0
-        (AFTER_NAMES + 9, b"\x00", "lowest terms"),  # a time base of 0/1000
+        (WIDTH - 3, b"\x04", "stands for none of float32"),
+        (WIDTH - 2, b"\x00", "levels is 0"),
+        (WIDTH - 1, b"\x05", "routes is 5"),
+        (WIDTH, b"\x00", "width is 0"),
+        (WIDTH + 1, b"\x00", "height is 0"),
+        (WIDTH + 2, b"\x02", "stands for none of yuv420p"),
+        (WIDTH + 3, b"\x0a", "bit_depth is 10"),
+        (WIDTH + 4, b"\x00\x00\x00", "lowest terms"),  # a frame rate of 0/0
+        (WIDTH + 9, b"\x00", "lowest terms"),  # a time base of 0/1000
         (1, b"\xff", "UTF-8"),
         (0, b"\x00", "length is 0"),
         (len(BODY), b"\x00", "after its last field"),
@@ -260,13 +271,50 @@ def test_every_byte_is_accounted_for(packets: Written) -> None:
     assert writer.overhead_bytes == len(data) - frame_bytes - chunk_bytes
 
 
-@pytest.mark.parametrize("size", [0, 1, 127, 128, 16383])
-def test_an_inter_frame_on_time_costs_8_bytes_beside_its_payload_at_most(size: int) -> None:
-    late = Packet(INTER, bytes(size), True, 33, 1)
-    data, _ = write([Packet(INTRA, b"", False, 0, 0), late])
-    *_, stored = read(data).stored_packets()
-    assert stored.packet == late
-    assert stored.size - size <= 8
+def inter_choices(header: StreamHeader) -> Iterator[FrameChoice]:
+    """All choices at the lowest and the highest quality."""
+    levels, routes = range(header.levels), range(header.routes)
+    for quality, level, route in product((0.0, 63.0), levels, routes):
+        yield FrameChoice(FrameKind.INTER, quality, level, route, refresh=False)
+        yield FrameChoice(FrameKind.INTER, quality, level, route, refresh=True)
+
+
+@pytest.mark.parametrize(("levels", "routes"), [(3, 1), (1, 4)])
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16383, 16384, 65536, (1 << 20) - 1])
+def test_an_inter_frame_on_time_costs_8_bytes_beside_its_payload(
+    size: int, levels: int, routes: int
+) -> None:
+    header = replace(HEADER, levels=levels, routes=routes, time_base=1 / HEADER.frame_rate)
+    packets: Written = [Packet(INTRA, b"", False, 0, 0)]
+    for choice, parallel in product(inter_choices(header), (False, True)):
+        packets.append(Packet(choice, bytes(size), parallel, len(packets), len(packets)))
+    data, _ = write(packets, header)
+    stored = list(read(data).stored_packets())
+    assert [s.packet for s in stored] == packets
+    assert {s.size - size for s in stored[1:]} == {8}
+
+
+@pytest.mark.parametrize(("size", "overhead"), [(352_000, 8), (353_000, 12), (1 << 22, 13)])
+def test_longer_payloads_take_the_long_form(size: int, overhead: int) -> None:
+    """With 3 levels and 4 routes, the short form ends before 0xFF000000 / 12144 bytes."""
+    packets: Written = [
+        Packet(INTRA, bytes(size), False, 0, 0),
+        Packet(INTER, bytes(size), True, 33, 1),
+    ]
+    stored = list(read(write(packets)[0]).stored_packets())
+    assert [s.packet for s in stored] == packets
+    assert stored[1].size - size == overhead
+
+
+@pytest.mark.parametrize("kind", FrameKind)
+def test_a_stream_has_no_more_levels_and_routes_than_its_header_says(kind: FrameKind) -> None:
+    writer = PacketWriter(io.BytesIO(), replace(HEADER, levels=2, routes=3))
+    writer.write(Packet(INTRA, b"", False, 0, 0))
+    with pytest.raises(InvalidSetting, match=r"level is 2; allowed is 0\.\.1"):
+        writer.write(Packet(FrameChoice(kind, level=2), b"", False, 33, 1))
+    with pytest.raises(InvalidSetting, match=r"route is 3; allowed is 0\.\.2"):
+        writer.write(Packet(FrameChoice(kind, route=3), b"", False, 33, 1))
+    writer.write(Packet(FrameChoice(kind, level=1, route=2), b"", False, 33, 1))
 
 
 def test_long_sound_is_split_and_joined() -> None:
@@ -329,7 +377,7 @@ def test_frames_on_time_store_no_times(rate: Fraction, time_base: Fraction) -> N
     data, _ = write(packets, header)
     stored = list(read(data).stored_packets())
     assert [s.packet for s in stored] == packets
-    assert {s.size for s in stored[1:]} == {7}
+    assert {s.size for s in stored[1:]} == {8}
 
 
 # The index and seeking
@@ -348,7 +396,7 @@ def test_the_index_lists_intra_frames_and_totals() -> None:
     index = read(data).index()
     assert [entry.number for entry in index] == [0, 4, 8]
     assert [entry.pts for entry in index] == [0, 133, 267]
-    assert all(data[entry.offset :].startswith(b"\xe4\xfeNV") for entry in index)
+    assert all(data[entry.offset :].startswith(b"\xff\xe4NV") for entry in index)
     assert (index.frames, index.duration, index.passthrough_bytes) == (10, 334, 3)
 
 
@@ -462,14 +510,14 @@ GOLDEN_PACKETS: Written = [
     Packet(FrameChoice(FrameKind.INTER, 63.0), b"", False, 70, 2),
 ]
 GOLDEN = """
-894e5649440a01 2f 0872742d736d616c6c 000102030405060708090a0b0c0d0e0f 03 4d 30 00 08 c0753083e9
-0183e8 00 0101 00 02 00 02 02 00 771bf4a0
-e4fe4e56 00 80 00 00 00 02aabb e901bd86
-02 03736e64 49413ef2
-e5 51 01cc e32b7a72
-0306 01 fc 00 dbf9ecee
-07 0b 03 67 03 1857ec73 01 00003b 0fae9319
-0b 00000011 db42e6fe
+894e5649440a01 31 0872742d736d616c6c 000102030405060708090a0b0c0d0e0f 03 03 04 4d 30 00 08
+c0753083e9 0183e8 00 0101 00 02 00 02 02 00 0316a7cc
+ffe44e56 00 00 00 c076e0 aabb 5de3919c
+ff02 03736e64 da65c380
+00003ebb cc c88fc75f
+ff01 06 af40 57a745ae
+ff03 0b 03 67 03 1857ec73 01 00003d c7338bae
+ff04 00000012 533fdde7
 """
 
 

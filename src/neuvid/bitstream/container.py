@@ -100,7 +100,7 @@ class PacketWriter:
         """Write the next frame.
 
         Raises InvalidSetting when its number is not the next one, its pts is before the last
-        one, or the first frame is not an intra frame.
+        one, the first frame is not an intra frame, or the header has no such level or route.
         """
         progress = self._progress
         self._check(packet)
@@ -110,7 +110,8 @@ class PacketWriter:
             place, delay, before = IntraPlace(packet.number, *timing), 0, 0
         else:
             place, before = None, progress.checksum or 0
-        data = FrameFields(FrameHead.of(packet), place, delay, packet.payload).to_bytes()
+        head = FrameHead(packet.choice, packet.parallel, len(packet.payload))
+        data = FrameFields(head, place, delay, packet.payload).to_bytes(self.header)
         checksum, offset = crc32(data, before), self.bytes_written
         self._put(data + CHECKSUM.write(checksum))
         self.payload_bytes += len(packet.payload)
@@ -268,10 +269,10 @@ class PacketReader:
             raise self._damage from None
 
     def _read_packet(self) -> StoredPacket | None:
-        first = self._source.peek()
-        if first == PASSTHROUGH:
+        beginning = self._source.peek(len(PASSTHROUGH))
+        if beginning == PASSTHROUGH:
             return self._read_passthrough()
-        if first == INDEX:
+        if beginning == INDEX:
             self._read_ending()
             return None
         return self._read_frame()
@@ -294,7 +295,7 @@ class PacketReader:
 
     def _read_frame(self, gap_allowed: bool = False) -> StoredPacket:
         source, progress = self._source, self._progress
-        fields = FrameFields.read(source)
+        fields = FrameFields.read(source, self.header)
         if fields.place is None and progress.checksum is None:
             raise CorruptStream("the first frame is no intra frame")
         checksum = source.verify(0 if fields.place else progress.checksum or 0)
@@ -317,7 +318,7 @@ class PacketReader:
             timing = TimingPoint(number, pts) if fields.delay else progress.timing
         head = fields.head
         try:
-            return Packet(head.choice, fields.payload, bool(head.parallel), pts, number), timing
+            return Packet(head.choice, fields.payload, head.parallel, pts, number), timing
         except InvalidSetting as error:
             raise CorruptStream(str(error)) from None
 

@@ -22,8 +22,8 @@ class ByteSource(Protocol):
     def take(self, count: int) -> bytes:
         """Return the next `count` bytes; raise CorruptStream when there are fewer."""
 
-    def peek(self) -> bytes:
-        """Return the next byte and leave it in place; raise CorruptStream at the end."""
+    def peek(self, count: int) -> bytes:
+        """Return the next `count` bytes and leave them in place; raise as `take` does."""
 
 
 class Cursor:
@@ -40,11 +40,11 @@ class Cursor:
             raise CorruptStream("a field runs past the end of its record")
         return self._data[start : self._position]
 
-    def peek(self) -> bytes:
-        """Return the next byte and leave it in place; raise CorruptStream at the end."""
-        byte = self.take(1)
-        self._position -= 1
-        return byte
+    def peek(self, count: int) -> bytes:
+        """Return the next `count` bytes and leave them in place; raise as `take` does."""
+        data = self.take(count)
+        self._position -= count
+        return data
 
     def end(self) -> None:
         """Raise CorruptStream when bytes are left."""
@@ -196,24 +196,7 @@ def one_of(*names: str) -> Codec[str]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Bits:
-    """A number in 0..`maximum` in `width` bits; consecutive ones fill a byte from its low end."""
-
-    width: int
-    maximum: int
-
-    @property
-    def expected(self) -> str:
-        """The allowed values, in words."""
-        return f"0..{self.maximum}"
-
-    def allows(self, value: int) -> bool:
-        """Say whether `value` can be stored."""
-        return 0 <= value <= self.maximum
-
-
-_Layout = tuple[tuple[str, type, Any], ...]  # name, type and codec of each field
+_Layout = tuple[tuple[str, type, Codec[Any]], ...]  # name, type and codec of each field
 _layouts: dict[type, _Layout] = {}  # read off each class once
 
 
@@ -241,32 +224,13 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Return the bytes of all fields, in order."""
-        out = bytearray()
-        bits, used = 0, 0  # of a byte that is being filled
-        for name, _, codec in _layout(type(self)):
-            value = getattr(self, name)
-            if isinstance(codec, Bits):
-                bits, used = bits | value << used, used + codec.width
-                if used == 8:
-                    out.append(bits)
-                    bits, used = 0, 0
-            else:
-                out += codec.write(value)
-        return bytes(out)
+        layout = _layout(type(self))
+        return b"".join(codec.write(getattr(self, name)) for name, _, codec in layout)
 
     @classmethod
     def read(cls, source: ByteSource) -> Self:
         """Read all fields, in order; raise CorruptStream when one is out of range."""
-        values: dict[str, Any] = {}
-        bits, left = 0, 0  # of a byte that is being emptied
-        for name, _, codec in _layout(cls):
-            if isinstance(codec, Bits):
-                if not left:
-                    bits, left = source.take(1)[0], 8
-                values[name] = bits & (1 << codec.width) - 1
-                bits, left = bits >> codec.width, left - codec.width
-            else:
-                values[name] = codec.read(source)
+        values = {name: codec.read(source) for name, _, codec in _layout(cls)}
         try:
             return cls(**values)
         except InvalidSetting as error:

@@ -14,8 +14,8 @@ from neuvid.bitstream.packet import END, FRAME_LIMIT, INDEX, PTS_LIMIT
 from neuvid.bitstream.source import Source
 from neuvid.errors import CorruptStream
 
-INTRA_SIZE = 14  # bytes of the smallest intra packet
-END_SIZE = 9  # bytes of an end packet
+INTRA_SIZE = 12  # bytes of the smallest intra packet
+END_SIZE = 10  # bytes of an end packet
 _OFFSET_LIMIT = (1 << 63) - 1
 _INDEX = blob(1, (1 << 32) - 16)  # so that the size of the packet fits in 32 bits
 _INDEX_SIZE = fixed(4)
@@ -139,7 +139,7 @@ def write_ending(index: Index) -> bytes:
 
 def read_ending(source: Source) -> Index:
     """Read what `write_ending` wrote, the last bytes of `source`; raise CorruptStream otherwise."""
-    if source.take(1) != INDEX:
+    if source.take(len(INDEX)) != INDEX:
         raise CorruptStream("the index is missing")
     body = _INDEX.read(source)
     source.verify()
@@ -154,7 +154,7 @@ def read_ending(source: Source) -> Index:
 
 def read_end(source: Source) -> int:
     """Read an end packet and return the size of the index packet before it, in bytes."""
-    if source.take(1) != END:
+    if source.take(len(END)) != END:
         raise CorruptStream("the end packet is missing")
     size = _INDEX_SIZE.read(source)
     source.verify()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 from zlib import crc32
 
 from neuvid.bitstream.fields import (
     CHECKSUM,
-    Bits,
     ByteSource,
     Cursor,
     Record,
@@ -18,17 +17,21 @@ from neuvid.bitstream.fields import (
     octets,
     one_of,
     ratio,
+    read_varint,
     signed,
     text,
     whole,
+    write_varint,
 )
 from neuvid.choice import LEVELS, QUALITIES, QUALITY_FRACTIONS, ROUTES, FrameChoice, FrameKind
 from neuvid.errors import CorruptStream, InvalidSetting, UnknownVersion
 
 MAGIC = b"\x89NVID\n"  # the high bit and the newline show transfers that change bytes
 VERSIONS = (1,)
-SYNC_MARKER = b"\xe4\xfeNV"  # begins every intra packet; its first byte begins no other packet
-PASSTHROUGH, TIMING, INDEX, END = b"\x02", b"\x03", b"\x07", b"\x0b"  # begin the other packets
+# Beginnings of packets. A first byte below FF begins an inter packet of the short form.
+SYNC_MARKER = b"\xff\xe4NV"  # of every intra packet
+LONG_INTER, PASSTHROUGH, INDEX, END = b"\xff\x01", b"\xff\x02", b"\xff\x03", b"\xff\x04"
+SHORT_LIMIT = 0xFF << 24  # numbers below it fit an inter packet of the short form
 
 PAYLOAD_LIMIT = (1 << 28) - 1  # bytes of a frame's payload
 PASSTHROUGH_LIMIT = 1 << 20  # bytes of a passthrough chunk
@@ -37,14 +40,16 @@ PTS_LIMIT = 1 << 60  # so that no sum of times leaves 64 bits
 
 _HEADER = blob(1, 1 << 10)
 _DELAY = signed((1 << 63) - 1)
-_PAYLOAD = blob(0, PAYLOAD_LIMIT)
+_SHORT = fixed(4)  # the number of an inter packet of the short form
+_QUALITY_STEPS = (QUALITIES - 1) * QUALITY_FRACTIONS + 1  # qualities that a packet can store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHeader(Record):
     """What a decoder must know before the first packet.
 
-    `checkpoint` is the first half of the SHA-256 of the model's checkpoint. `frame_rate` is in
+    `checkpoint` is the first half of the SHA-256 of the model's checkpoint. The levels and routes
+    of its frames are below `levels` and `routes`. `frame_rate` is in
     frames per second, `time_base` in seconds per unit of presentation time (pts), `first_pts`
     the pts of frame 0. `rotation` is how far a player turns the picture counter-clockwise, in
     degrees, -180..180. The colour fields are code points of ITU-T H.273, where 2 is unspecified;
@@ -57,6 +62,8 @@ class StreamHeader(Record):
     model: Annotated[str, text(255)]
     checkpoint: Annotated[bytes, octets(16)]
     arithmetic: Annotated[str, one_of("float32", "float16", "bfloat16", "integer")]
+    levels: Annotated[int, whole(1, LEVELS)] = 1
+    routes: Annotated[int, whole(1, ROUTES)] = 1
     width: Annotated[int, whole(1, 65535)]
     height: Annotated[int, whole(1, 65535)]
     pixel_format: Annotated[str, one_of("yuv420p", "rgb24")]
@@ -160,35 +167,49 @@ class TimingPoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FrameHead(Record):
-    """A frame's choice, as its packet stores it."""
+class FrameHead:
+    """A frame's choice and the size of its payload, which its packet stores as one number.
 
-    kind: Annotated[int, Bits(2, maximum=FrameKind.INTER)]
-    level: Annotated[int, Bits(2, maximum=LEVELS - 1)]
-    route: Annotated[int, Bits(2, maximum=ROUTES - 1)]
-    refresh: Annotated[int, Bits(1, maximum=1)]
-    parallel: Annotated[int, Bits(1, maximum=1)]
-    quality_steps: Annotated[int, fixed(1, maximum=(QUALITIES - 1) * QUALITY_FRACTIONS)]
+    From the lowest, the digits of the number are `parallel`, refresh, route, level and quality in
+    quarter steps; what is above them is the size.
+    """
+
+    choice: FrameChoice
+    parallel: bool
+    payload_size: int
+
+    def number(self, header: StreamHeader) -> int:
+        """Return the number; raise InvalidSetting where a digit is too large for the stream."""
+        choice, number = self.choice, self.payload_size
+        digits = (_quality_steps(choice), choice.level, choice.route, choice.refresh, self.parallel)
+        for digit, (name, base) in zip(digits, _head_digits(header), strict=True):
+            if digit >= base:
+                raise InvalidSetting(name, got=digit, expected=f"0..{base - 1} in this stream")
+            number = number * base + digit
+        return number
 
     @classmethod
-    def of(cls, packet: Packet) -> FrameHead:
-        """Return the head of a packet."""
-        choice = packet.choice
-        return cls(
-            kind=choice.kind,
-            level=choice.level,
-            route=choice.route,
-            refresh=choice.refresh,
-            parallel=packet.parallel,
-            quality_steps=_quality_steps(choice),
+    def of(cls, number: int, kind: FrameKind, header: StreamHeader) -> Self:
+        """Return the head that a number stands for."""
+        digits = {}
+        for name, base in reversed(_head_digits(header)):
+            number, digits[name] = divmod(number, base)
+        quality = digits["quality"] / QUALITY_FRACTIONS
+        choice = FrameChoice(
+            kind, quality, digits["level"], digits["route"], bool(digits["refresh"])
         )
+        return cls(choice, bool(digits["parallel"]), number)
 
-    @property
-    def choice(self) -> FrameChoice:
-        """The choice that is stored."""
-        quality = self.quality_steps / QUALITY_FRACTIONS
-        kind = FrameKind(self.kind)
-        return FrameChoice(kind, quality, self.level, self.route, bool(self.refresh))
+
+def _head_digits(header: StreamHeader) -> tuple[tuple[str, int], ...]:
+    """Return the name and the base of each digit, the highest first."""
+    return (
+        ("quality", _QUALITY_STEPS),
+        ("level", header.levels),
+        ("route", header.routes),
+        ("refresh", 2),
+        ("parallel", 2),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,27 +238,52 @@ class FrameFields:
     delay: int
     payload: bytes
 
-    def to_bytes(self) -> bytes:
-        """Return the bytes that the checksum covers."""
-        head, payload = self.head.to_bytes(), _PAYLOAD.write(self.payload)
+    def to_bytes(self, header: StreamHeader) -> bytes:
+        """Return the bytes that the checksum covers.
+
+        Raises InvalidSetting when the stream has no such level or route.
+        """
+        number = self.head.number(header)
         if self.place:
-            return SYNC_MARKER + head + self.place.to_bytes() + payload
-        timing = TIMING + _DELAY.write(self.delay) if self.delay else b""
-        return timing + head + payload
+            beginning = SYNC_MARKER + self.place.to_bytes() + write_varint(number)
+        elif self.delay or number >= SHORT_LIMIT:
+            beginning = LONG_INTER + _DELAY.write(self.delay) + write_varint(number)
+        else:
+            beginning = _SHORT.write(number)
+        return beginning + self.payload
 
     @classmethod
-    def read(cls, source: ByteSource) -> FrameFields:
+    def read(cls, source: ByteSource, header: StreamHeader) -> FrameFields:
         """Read what `to_bytes` wrote; raise CorruptStream when it is no frame packet."""
-        intra, delay = source.peek() == SYNC_MARKER[:1], 0
-        if intra and source.take(len(SYNC_MARKER)) != SYNC_MARKER:
-            raise CorruptStream("a sync marker is damaged")
-        if source.peek() == TIMING:
-            source.take(1)
-            delay = _DELAY.read(source)
-        head = FrameHead.read(source)
-        if intra != (head.kind == FrameKind.INTRA):
-            raise CorruptStream("a sync marker is missing or begins no intra packet")
-        place = IntraPlace.read(source) if intra else None
-        if place and place.timing_number > place.number:
-            raise CorruptStream("the timing point of a frame comes after it")
-        return cls(head, place, delay, _PAYLOAD.read(source))
+        kind, place, delay = FrameKind.INTER, None, 0
+        beginning = source.peek(len(LONG_INTER))
+        if SYNC_MARKER.startswith(beginning):
+            kind = FrameKind.INTRA
+            place, number = _read_intra(source)
+        elif beginning == LONG_INTER:
+            delay, number = _read_long_inter(source)
+        elif beginning.startswith(SYNC_MARKER[:1]):
+            raise CorruptStream(f"no packet begins with {beginning.hex()}")
+        else:
+            number = _SHORT.read(source)
+        head = FrameHead.of(number, kind, header)
+        if head.payload_size > PAYLOAD_LIMIT:
+            raise CorruptStream(f"a payload has {head.payload_size} bytes")
+        return cls(head, place, delay, source.take(head.payload_size))
+
+
+def _read_intra(source: ByteSource) -> tuple[IntraPlace, int]:
+    if source.take(len(SYNC_MARKER)) != SYNC_MARKER:
+        raise CorruptStream("a sync marker is damaged")
+    place = IntraPlace.read(source)
+    if place.timing_number > place.number:
+        raise CorruptStream("the timing point of a frame comes after it")
+    return place, read_varint(source)
+
+
+def _read_long_inter(source: ByteSource) -> tuple[int, int]:
+    source.take(len(LONG_INTER))
+    delay, number = _DELAY.read(source), read_varint(source)
+    if not delay and number < SHORT_LIMIT:
+        raise CorruptStream("an inter frame is not in its short form")
+    return delay, number

@@ -43,11 +43,11 @@ class Source:
         self._taken = end
         return bytes(self._held[begin:end])
 
-    def peek(self) -> bytes:
-        """Return the next byte and leave it in place; raise Truncated at the end."""
-        byte = self.take(1)
-        self._taken -= 1
-        return byte
+    def peek(self, count: int) -> bytes:
+        """Return the next `count` bytes and leave them in place; raise as `take` does."""
+        data = self.take(count)
+        self._taken -= count
+        return data
 
     def at_end(self) -> bool:
         """Say whether no byte is left; wait for one on a pipe that is still open."""

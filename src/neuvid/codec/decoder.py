@@ -11,7 +11,6 @@ import torch
 
 from neuvid.bitstream.packet import Packet, StreamHeader
 from neuvid.choice import FrameKind
-from neuvid.codec.schedule import LEVEL_PATTERN
 from neuvid.entropy.coder import SymbolReader
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
 from neuvid.models.base import GRID, State
@@ -29,6 +28,8 @@ def header_of(model: LoadedModel, clip: ClipInfo) -> StreamHeader:
         model=model.name,
         checkpoint=model.digest,
         arithmetic=model.arithmetic.value,
+        levels=model.network.levels,
+        routes=model.network.routes,
         width=clip.size.width,
         height=clip.size.height,
         pixel_format=clip.pixel_format.value,
@@ -124,7 +125,7 @@ class Decoder:
         return self._ready(0)
 
     def _advance(self, packet: Packet) -> State:
-        if packet.choice.level > max(LEVEL_PATTERN):
+        if packet.choice.level >= self.model.network.levels:
             raise CorruptStream(f"no frame has level {packet.choice.level}")
         reader = SymbolReader(self.model.tables, packet.payload, parallel=packet.parallel)
         state: State = self.model.network.code_frame(None, self.state, packet.choice, reader)

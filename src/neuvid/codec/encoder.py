@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
+from neuvid.codec.decoder import header_of
 from neuvid.codec.schedule import CutDetector, Schedule
 from neuvid.codec.statistics import packet_bytes
 from neuvid.entropy.coder import SymbolWriter
@@ -63,6 +64,7 @@ class Encoder:
         self.clip = clip
         self.control = control
         self.schedule = schedule
+        self.header = header_of(model, clip)
         padded = clip.size.padded(GRID)
         self.state: State = model.network.initial_state(padded.height, padded.width)
         self._cuts = CutDetector()
@@ -107,7 +109,7 @@ class Encoder:
         packets = []
         while self._pending and (len(self._pending) > in_work or self._pending[0].payload.done()):
             packet = self._pending.popleft().packet()
-            self.control.observe(packet.choice, FrameStats(8.0 * packet_bytes(packet)))
+            self.control.observe(packet.choice, FrameStats(8.0 * packet_bytes(packet, self.header)))
             packets.append(packet)
         return packets
 
@@ -162,7 +164,9 @@ class Encoder:
     def _trial(self, frame: Frame, tensor: Tensor, choice: FrameChoice) -> Trial:
         tried = self._try(tensor, choice)
         packet = Packet(choice, tried.payload, tried.parallel, frame.pts, self._number)
-        return Trial(8.0 * packet_bytes(packet), partial(self._psnr, tensor, tried.state))
+        return Trial(
+            8.0 * packet_bytes(packet, self.header), partial(self._psnr, tensor, tried.state)
+        )
 
     def _errors(self, frame: Tensor, shown: Tensor) -> Tensor:
         """Return the mean square errors [3] of Y, U and V; both are [1, 3, H, W]."""

@@ -19,15 +19,16 @@ from neuvid.choice import FrameKind
 CHECKSUM_BYTES = len(CHECKSUM.write(0))
 
 
-def packet_bytes(packet: Packet) -> int:
+def packet_bytes(packet: Packet, header: StreamHeader) -> int:
     """Return the bytes of a packet in a stream of constant frame rate.
 
     Exact for inter frames; an intra frame's packet may be a few bytes smaller.
     """
     intra = packet.choice.kind is FrameKind.INTRA
     place = IntraPlace(packet.number, packet.number, packet.pts) if intra else None
-    fields = FrameFields(FrameHead.of(packet), place, 0, packet.payload)
-    return len(fields.to_bytes()) + CHECKSUM_BYTES
+    head = FrameHead(packet.choice, packet.parallel, len(packet.payload))
+    fields = FrameFields(head, place, 0, packet.payload)
+    return len(fields.to_bytes(header)) + CHECKSUM_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,11 +54,14 @@ S = TypeVar("S", bound=State)
 class VideoModel(nn.Module, ABC, Generic[S]):
     """Weights of a codec, and the walk that codes a frame with them.
 
-    `laws` need rows in the integer tables, before those of the factorised priors. A family
-    without `integer_arithmetic` decodes only on machines like that of the encoder. Features
-    restart every `refresh_period` frames unless a schedule says otherwise, 0 for never.
+    Frames have one of `levels` levels of the quality pattern and one of `routes`. `laws` need rows
+    in the integer tables, before those of the factorised priors. A family without
+    `integer_arithmetic` decodes only on machines like that of the encoder. Features restart every
+    `refresh_period` frames unless a schedule says otherwise, 0 for never.
     """
 
+    levels: ClassVar[int] = 3
+    routes: ClassVar[int] = 1
     laws: ClassVar[tuple[type[Gaussian | Laplace], ...]] = (Gaussian,)
     integer_arithmetic: ClassVar[bool] = True
     refresh_period: ClassVar[int] = 0
