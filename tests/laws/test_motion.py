@@ -20,7 +20,7 @@ from neuvid.cli.main import main
 from neuvid.codec.decoder import Decoder, header_of
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.schedule import Schedule
-from neuvid.entropy.coder import RateEstimator, SymbolReader, SymbolWriter
+from neuvid.entropy.coder import LatentCoder, RateEstimator, SymbolReader, SymbolWriter
 from neuvid.errors import InvalidSetting
 from neuvid.models.base import quality_positions
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
@@ -29,6 +29,8 @@ from neuvid.models.motion import MotionConfig, MotionModel, MotionState, ScaleRa
 from neuvid.models.picture import PictureConfig
 from neuvid.models.presets import FM
 from neuvid.rate.controller import FixedQuality
+from neuvid.training.chains import Chain
+from neuvid.training.losses import Objective
 from neuvid.video.colour import tensor_to_frame
 from neuvid.video.frame import ClipInfo, Frame
 
@@ -251,6 +253,31 @@ def test_training_reaches_every_weight(checkpoint: Path) -> None:
     torch.autograd.backward(loss)
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+class Observed(MotionModel):
+    """Remembers whether frames were refreshed."""
+
+    refresh_period = 2
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__(config)
+        self.refreshed: list[bool] = []
+
+    def code_frame(
+        self, frame: Tensor | None, state: MotionState, choice: FrameChoice, coder: LatentCoder
+    ) -> MotionState:
+        self.refreshed.append(choice.refresh)
+        return super().code_frame(frame, state, choice, coder)
+
+
+def test_chains_are_refreshed_in_training_as_in_a_stream() -> None:
+    network = Observed(TINY)
+    frames = torch.rand(1, 6, 3, 16, 16)
+    chain = Chain(frames=frames, quality=(30.0,), objective=Objective(rgb_share=0.2), noise=True)
+    losses, _ = chain.code(network, chain.start(network), range(1, 6))
+    assert network.refreshed == [False, False, False, True, False, True]
+    assert losses.loss.isfinite().all()
 
 
 def test_the_family_has_no_integer_arithmetic(checkpoint: Path, model: LoadedModel) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from neuvid.choice import FrameChoice, FrameKind
-from neuvid.codec.schedule import LEVEL_PATTERN
+from neuvid.codec.schedule import FIRST_FRAME_ONLY
 from neuvid.entropy.coder import RateEstimator
 from neuvid.models.base import State, VideoModel
 from neuvid.training.losses import Objective, distortion, plane_errors
@@ -33,7 +33,7 @@ class ChainLosses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """Frames [B, T, 3, H, W] and how they are to be coded; `noise` is for training."""
+    """Frames [B, T, 3, H, W] that are coded as a stream would be; `noise` is for training."""
 
     frames: Tensor
     quality: tuple[float, ...]  # one for each sample
@@ -76,17 +76,16 @@ class Chain:
     def _code_frame(
         self, model: VideoModel[Any], state: State, number: int
     ) -> tuple[ChainLosses, State]:
-        kind = FrameKind.INTER if number else FrameKind.INTRA
-        level = LEVEL_PATTERN[number % len(LEVEL_PATTERN)]
+        plan = FIRST_FRAME_ONLY.plan(number, 0, model.refresh_period)
         coder = RateEstimator(noise=self.noise)
         frame = self.frames[:, number]
-        choice = FrameChoice(kind, self.quality, level=level)
+        choice = FrameChoice(plan.kind, self.quality, level=plan.level, refresh=plan.refresh)
         state = model.code_frame(frame, state, choice, coder)
         picture = model.render(state).float()
         bits_per_pixel = coder.total().float() / (state.height * state.width)
         error = distortion(picture, frame, self.objective.rgb_share)
         quality = torch.tensor(self.quality, device=frame.device)
-        loss = self.objective.loss(bits_per_pixel, error, quality, kind=kind, level=level)
+        loss = self.objective.loss(bits_per_pixel, error, quality, kind=plan.kind, level=plan.level)
         with torch.no_grad():
             psnr = -10 * plane_errors(picture, frame).clamp(min=1e-10).log10()
         return ChainLosses(loss, bits_per_pixel, psnr), state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from neuvid.errors import InvalidSetting
-from neuvid.models.presets import FM_SMALL, RT, RT_SMALL
+from neuvid.models.presets import FM, FM_SMALL, RT, RT_SMALL
 from neuvid.training.losses import Objective
 from neuvid.training.stages import Recipe, Stage
 
@@ -103,6 +103,25 @@ RT_VIDEO_RECIPE = Recipe(
         _rt_chain_stage(6, 2e-6, 65, 512),
         replace(_rt_chain_stage(2, 2e-6, 97, 512), batch=4),
         replace(_rt_chain_stage(2, 5e-7, 129, 512), batch=4),
+    ),
+)
+
+FM_IMAGE_RECIPE = replace(RT_IMAGE_RECIPE, name="fm-image", model="fm", config=FM)
+
+# Clips of 7 frames, then of 32 (section 4.1 of the paper), then long enough for a refresh.
+FM_VIDEO_RECIPE = replace(
+    RT_VIDEO_RECIPE,
+    name="fm-video",
+    model="fm",
+    config=FM,
+    stages=(
+        _RT_PAIRS,
+        replace(_RT_SHORT, name="three frames", clip_frames=3),
+        replace(_RT_SHORT, name="seven frames", clip_frames=7, steps=45 * EPOCH_STEPS),
+        _rt_chain_stage(10, 5e-5, 7, 256),
+        _rt_chain_stage(15, 5e-5, 32, 256),
+        _rt_chain_stage(7, 5e-6, 32, 256),
+        _rt_chain_stage(3, 5e-6, 41, 256),
     ),
 )
 
@@ -211,6 +230,8 @@ RECIPES = {
     for recipe in (
         RT_IMAGE_RECIPE,
         RT_VIDEO_RECIPE,
+        FM_IMAGE_RECIPE,
+        FM_VIDEO_RECIPE,
         RT_SMALL_IMAGE_RECIPE,
         RT_SMALL_VIDEO_RECIPE,
         FM_SMALL_VIDEO_RECIPE,
