@@ -12,13 +12,16 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from neuvid.cli.evaluate import evaluate_with_progress, print_failures, summary_table
+from neuvid.cli.evaluate import METRIC, evaluate_with_progress, print_failures
 from neuvid.errors import NeuvidError
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.codecs import CodecOptions, find_codec
+from neuvid.evaluation.files import write_evaluation
+from neuvid.evaluation.jobs import PICTURE_FILE
 from neuvid.evaluation.report import write_report
-from neuvid.evaluation.results import Evaluation, write_evaluation
-from neuvid.evaluation.run import PICTURE_FILE, RunOptions
+from neuvid.evaluation.results import Evaluation
+from neuvid.evaluation.run import RunOptions
+from neuvid.evaluation.summary import summary
 
 MODEL = "rt-small"
 OTHERS = ("x264:medium", "x265:medium")  # no B-frames, one intra frame, constant quantiser
@@ -37,10 +40,10 @@ def main(model: str) -> None:
     write_evaluation(evaluation, FOLDER / "report.json")
     write_report(evaluation, cache, FOLDER / "report.html")
     write_pictures(evaluation, cache)
-    console = Console()
-    console.print(points_table(evaluation), summary_table(evaluation))
-    print_failures(evaluation)
-    print(f"Now open {FOLDER / 'report.html'}; pictures and streams are beside it.")
+    Console().print(points_table(evaluation))
+    print_failures(evaluation.failures)
+    print(summary(evaluation, METRIC))
+    print(f"\nNow open {FOLDER / 'report.html'}; pictures and streams are beside it.")
 
 
 def real_clip() -> Path:

@@ -1,161 +1,65 @@
-"""Evaluations are beyond reproach: metrics, rates, differences, caching and refusals."""
+"""Laws of evaluations: rates, conditions, caching, and what becomes of failures."""
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
+import shlex
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from clips import moving_frames, moving_info
+from evaluations import FRAMES, OPTIONS, X264, moving_file, numbers_in, small_evaluation
 
 from neuvid.cli.main import main
 from neuvid.errors import InvalidSetting, UnreadableInput
-from neuvid.evaluation.anchors import FAMILIES, FfmpegCodec, Structure
+from neuvid.evaluation.anchors import FfmpegCodec, Structure
 from neuvid.evaluation.bdrate import difference
-from neuvid.evaluation.codecs import PUBLISHED_FORMAT, CodecOptions, Published, find_codec
-from neuvid.evaluation.ffmpeg import ffmpeg_path, raw_input, run_ffmpeg
-from neuvid.evaluation.metrics import EXACT_PSNR, METRICS, measure, plane_psnr
-from neuvid.evaluation.report import write_report
-from neuvid.evaluation.results import (
-    Evaluation,
-    average_metrics,
-    read_evaluation,
-    write_evaluation,
-)
+from neuvid.evaluation.codecs import find_codec
+from neuvid.evaluation.facts import codec_facts, quality_range
+from neuvid.evaluation.ffmpeg import ffmpeg_path
+from neuvid.evaluation.files import read_evaluation, write_evaluation
+from neuvid.evaluation.metrics import measure
+from neuvid.evaluation.progress import Progress, ProgressTally
+from neuvid.evaluation.results import Evaluation
 from neuvid.evaluation.run import RunOptions, evaluate
 from neuvid.evaluation.source import RawClip, extract_clip
-from neuvid.models.checkpoint import save_model
-from neuvid.models.presets import RT_SMALL, build_model
-from neuvid.training.initialisation import initialise
-from neuvid.video.clip import create_clip, open_clip
+from neuvid.video.clip import create_clip
 from neuvid.video.frame import PixelFormat
-
-FRAMES = 6
-OPTIONS = CodecOptions(structure=Structure())
-X264 = find_codec("x264:ultrafast", OPTIONS)
-RATES, VALUES = (0.1, 0.2, 0.4, 0.8), (30.0, 33.0, 35.5, 38.0)
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("clip") / "moving.y4m"
-    info = moving_info((96, 64))
-    with create_clip(path, info) as writer:
-        for frame in moving_frames(info, FRAMES):
-            writer.write(frame)
-    return path
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the clip and of the cache."""
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="module")
+def evaluation(folder: Path) -> Evaluation:
+    return small_evaluation(folder)
+
+
+@pytest.fixture(scope="module")
+def clip(evaluation: Evaluation, folder: Path) -> Path:
+    """Return the clip of the evaluation."""
+    return folder / "moving.y4m"
+
+
+@pytest.fixture(scope="module")
+def cache(evaluation: Evaluation, folder: Path) -> Path:
+    """Return the cache of the evaluation."""
+    return folder / "cache"
+
+
+@pytest.fixture(scope="module")
+def weights(evaluation: Evaluation, folder: Path) -> Path:
+    """Return the checkpoint of our codec in the evaluation."""
+    return folder / "tiny.safetensors"
 
 
 @pytest.fixture(scope="module")
 def raw_clip(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> RawClip:
     return extract_clip(clip, tmp_path_factory.mktemp("raw"), None)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(1)
-    network = build_model(RT_SMALL)
-    initialise(network)
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    save_model(path, "rt-small", network, {})
-    return path
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def evaluation(clip: Path, checkpoint: Path, cache: Path) -> Evaluation:
-    """Our codec beside x264, at four rates each."""
-    codecs = [find_codec(str(checkpoint), OPTIONS), X264]
-    return evaluate([clip], codecs, RunOptions(cache=cache, points=4))
-
-
-def decoded_by_x264(raw: RawClip, folder: Path) -> Path:
-    codec = FfmpegCodec("x264", "ultrafast", Structure(), 1)
-    codec.encode(raw, 35, folder / "stream.264")
-    codec.decode(raw, folder / "stream.264", folder / "decoded.yuv")
-    return folder / "decoded.yuv"
-
-
-def test_psnr_is_that_of_ffmpeg(raw_clip: RawClip, tmp_path: Path) -> None:
-    decoded = decoded_by_x264(raw_clip, tmp_path)
-    inputs = [*raw_input(decoded, raw_clip.format), *raw_input(raw_clip.path, raw_clip.format)]
-    run_ffmpeg([*inputs, "-lavfi", "psnr=stats_file=log", "-f", "null", "-"], tmp_path)
-    measured = measure(raw_clip, decoded)
-    for plane in "yuv":
-        expected = re.findall(rf"psnr_{plane}:(\S+)", (tmp_path / "log").read_text())
-        assert measured[f"psnr_{plane}"] == pytest.approx([float(e) for e in expected], abs=0.01)
-    for y, u, v, all_planes in zip(
-        *(measured[f"psnr{p}"] for p in ("_y", "_u", "_v", "")), strict=True
-    ):
-        assert all_planes == pytest.approx((6 * y + u + v) / 8, abs=1e-4)
-
-
-def test_means_are_over_frames(raw_clip: RawClip, tmp_path: Path) -> None:
-    by_frame = measure(raw_clip, decoded_by_x264(raw_clip, tmp_path))
-    assert set(by_frame) == set(METRICS) - {"ms_ssim"}  # too small for five scales
-    assert all(len(values) == FRAMES for values in by_frame.values())
-    means = average_metrics(by_frame)
-    assert means["psnr_y"] == pytest.approx(np.mean(by_frame["psnr_y"]), abs=1e-4)
-
-
-def test_exact_planes_have_the_highest_psnr(raw_clip: RawClip) -> None:
-    measured = measure(raw_clip, raw_clip.path)
-    assert set(measured["psnr"]) == set(measured["psnr_rgb"]) == {EXACT_PSNR}
-    one_off = np.zeros((1000, 1000), np.uint8)
-    one_off[0, 0] = 1
-    assert plane_psnr(one_off, np.zeros_like(one_off)) > EXACT_PSNR
-
-
-def test_decoded_frames_must_fit(raw_clip: RawClip, tmp_path: Path) -> None:
-    (tmp_path / "short.yuv").write_bytes(raw_clip.path.read_bytes()[: -raw_clip.format.frame_bytes])
-    with pytest.raises(UnreadableInput, match=f"{FRAMES - 1} frames of 96x64; the clip has"):
-        measure(raw_clip, tmp_path / "short.yuv")
-
-
-@pytest.mark.parametrize("period", [-1, 2])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_other_codecs_keep_the_structure(
-    family: str, period: int, raw_clip: RawClip, tmp_path: Path
-) -> None:
-    """Intra frames stand where the period says; all frames come back in order, at their size."""
-    preset = {"svtav1": "10", "libaom": "8", "vvenc": "faster"}.get(family, "ultrafast")
-    codec = FfmpegCodec(family, preset, Structure(period), 1)
-    stream, decoded = tmp_path / f"stream{codec.suffix}", tmp_path / "decoded.yuv"
-    codec.encode(raw_clip, 30, stream)
-    codec.decode(raw_clip, stream, decoded)
-    assert min(measure(raw_clip, decoded)["psnr_y"]) > 25
-    shown = ["-i", str(stream), "-vf", "showinfo", "-f", "null", "-"]
-    log = subprocess.run([ffmpeg_path(), *shown], capture_output=True, text=True, check=True).stderr
-    kinds = re.findall(r" type:(\w)", log)
-    expected = [number == 0 or (period > 0 and number % period == 0) for number in range(FRAMES)]
-    assert [kind == "I" for kind in kinds] == expected
-
-
-def test_random_access_reorders(raw_clip: RawClip, tmp_path: Path) -> None:
-    low_delay, random_access = (
-        FfmpegCodec("x264", "medium", Structure(random_access=random), 1)
-        for random in (False, True)
-    )
-    kinds = {}
-    for codec in (low_delay, random_access):
-        codec.encode(raw_clip, 30, tmp_path / "stream.264")
-        with open_clip(tmp_path / "stream.264") as frames:
-            assert len(list(frames)) == FRAMES
-        shown = ["-i", str(tmp_path / "stream.264"), "-vf", "showinfo", "-f", "null", "-"]
-        log = subprocess.run([ffmpeg_path(), *shown], capture_output=True, text=True, check=True)
-        kinds[codec.structure.delay] = set(re.findall(r" type:(\w)", log.stderr))
-    assert kinds == {"low delay": {"I", "P"}, "random access": {"I", "P", "B"}}
 
 
 @pytest.mark.parametrize(
@@ -191,13 +95,13 @@ def test_bits_are_those_of_the_files(evaluation: Evaluation, cache: Path) -> Non
 
 
 def test_the_file_that_was_measured_decodes_to_what_was_measured(
-    evaluation: Evaluation, raw_clip: RawClip, checkpoint: Path, cache: Path, tmp_path: Path
+    evaluation: Evaluation, raw_clip: RawClip, weights: Path, cache: Path, tmp_path: Path
 ) -> None:
-    curve = evaluation.curve("moving", "untrained")
+    curve = evaluation.curve("moving", "tiny")
     assert curve
     point = curve.points[-1]
     stream, decoded = cache / point.key / "stream.nvid", tmp_path / "decoded.yuv"
-    assert main(["decode", str(stream), str(decoded), "--model", str(checkpoint)]) == 0
+    assert main(["decode", str(stream), str(decoded), "--model", str(weights)]) == 0
     assert measure(raw_clip, decoded) == point.by_frame
     assert 0 < (point.container_bytes or 0) < (point.file_bytes or 0)
 
@@ -205,6 +109,10 @@ def test_the_file_that_was_measured_decodes_to_what_was_measured(
 def test_results_survive_their_file(evaluation: Evaluation, tmp_path: Path) -> None:
     write_evaluation(evaluation, tmp_path / "a.json")
     assert read_evaluation(tmp_path / "a.json") == evaluation
+    differences = numbers_in(tmp_path / "a.json")["differences"]
+    assert set(differences) == set(evaluation.metrics)
+    anchor, codec = evaluation.codecs
+    assert set(differences["psnr"][anchor][codec]["clips"]) == {"moving"}
     for text in ("", "[]", "{}", '{"format": "neuvid-evaluation-1"}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(UnreadableInput):
@@ -212,8 +120,8 @@ def test_results_survive_their_file(evaluation: Evaluation, tmp_path: Path) -> N
 
 
 def test_an_interrupted_run_goes_on(clip: Path, tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        if done == 2:
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 2:
             raise KeyboardInterrupt
 
     options = RunOptions(cache=tmp_path, points=4)
@@ -240,69 +148,111 @@ def test_another_setting_is_another_encoding(clip: Path, tmp_path: Path) -> None
     assert len(keys) == 6
 
 
-def test_processes_find_the_same_and_timing_alone_keeps_seconds(clip: Path, tmp_path: Path) -> None:
-    alone = evaluate([clip], [X264], RunOptions(cache=tmp_path / "a", points=2, timing=True))
-    together = evaluate([clip], [X264], RunOptions(cache=tmp_path / "b", points=2, jobs=2))
-    pairs = zip(alone.curves[0].points, together.curves[0].points, strict=True)
-    for timed, untimed in pairs:
-        assert timed.metrics == untimed.metrics
-        assert timed.file_bytes == untimed.file_bytes
-        assert (timed.encode_seconds or 0) > 0
-        assert untimed.encode_seconds is None
-    again = evaluate([clip], [X264], RunOptions(cache=tmp_path / "b", points=2, timing=True))
-    assert all(point.decode_seconds for point in again.curves[0].points)
+def fake_ffmpeg(path: Path, script: str) -> str:
+    """Write a program that does as `script` says, with the real one as $ffmpeg."""
+    path.write_text(f'#!/bin/sh\nffmpeg="{ffmpeg_path()}"\n{script}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_timing_alone_keeps_seconds(clip: Path, tmp_path: Path) -> None:
+    untimed = evaluate([clip], [X264], RunOptions(cache=tmp_path, points=2))
+    assert codec_facts(untimed, X264.name).encode_speed is None
+    timed = evaluate([clip], [X264], RunOptions(cache=tmp_path, points=2, timing=True))
+    assert all(point.encode_seconds is None for point in untimed.curves[0].points)
+    seconds = [point.encode_seconds or 0 for point in timed.curves[0].points]
+    assert min(seconds) > 0
+    assert codec_facts(timed, X264.name).encode_speed == pytest.approx(2 * FRAMES / sum(seconds))
     with pytest.raises(InvalidSetting, match="jobs"):
         RunOptions(cache=tmp_path, jobs=2, timing=True)
+
+
+def test_processes_find_the_same_and_survive_each_other(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An encoder that has its process killed takes no other work with it."""
+    alone = evaluate([clip], [X264], RunOptions(cache=tmp_path / "a", points=1))
+    killer = 'case "$*" in *libx265*) kill -9 $PPID;; esac; exec "$ffmpeg" "$@"'
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", fake_ffmpeg(tmp_path / "ffmpeg", killer))
+    codecs = [find_codec("x265:ultrafast", OPTIONS), X264]
+    together = evaluate([clip], codecs, RunOptions(cache=tmp_path / "b", points=1, jobs=2))
+    points = [evaluation.curves[0].points[0] for evaluation in (alone, together)]
+    assert points[0].metrics == points[1].metrics
+    assert points[0].file_bytes == points[1].file_bytes
+    (failure,) = together.failures
+    assert (failure.clip, failure.codec) == ("moving", "x265:ultrafast")
+    assert "was killed" in failure.reason
 
 
 def test_what_fails_is_named_and_the_rest_is_kept(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clip that is none, a clip that a codec cannot code, and an ffmpeg without an encoder."""
+    """A clip that is none, one that a codec cannot code, and an ffmpeg without an encoder."""
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
-    coloured = tmp_path / "coloured"
-    info = moving_info((96, 64), pixel_format=PixelFormat.RGB)
-    with create_clip(coloured, info) as writer:
-        for frame in moving_frames(info, 2):
-            writer.write(frame)
-    program = tmp_path / "ffmpeg"
-    program.write_text(f'#!/bin/sh\n"{ffmpeg_path()}" "$@" | sed s/libx265/missing/\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
-    codecs = [X264, find_codec("x265:ultrafast", OPTIONS)]
+    coloured = moving_file(tmp_path / "coloured", PixelFormat.RGB)
+    without = '"$ffmpeg" "$@" | sed s/libx265/missing/'
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", fake_ffmpeg(tmp_path / "ffmpeg", without))
+    codecs = [find_codec(name, OPTIONS) for name in ("svtav1:10", "x265:ultrafast")]
     run = evaluate([broken, coloured, clip], codecs, RunOptions(cache=tmp_path / "c", points=1))
     reasons = {(failure.clip, failure.codec): failure.reason for failure in run.failures}
     assert "cannot read" in reasons["broken.mp4", ""]
-    assert "rgb24" in reasons["coloured", "x264:ultrafast"]
+    assert "rgb24" in reasons["coloured", "svtav1:10"]
     assert "one with the encoder libx265" in reasons["moving", "x265:ultrafast"]
-    assert [(curve.clip, curve.codec) for curve in run.curves] == [("moving", "x264:ultrafast")]
+    assert [(curve.clip, curve.codec) for curve in run.curves] == [("moving", "svtav1:10")]
+
+
+def test_an_unknown_codec_is_named_and_the_others_are_kept(
+    clip: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codecs = ["--codec", "x263:medium", "--codec", X264.name, "--codec", "x264:warp"]
+    report = tmp_path / "report.html"
+    run = ["--points", "4", "--cache", str(cache), "-o", str(report)]
+    assert main(["eval", str(clip), *codecs, *run]) == 1
+    told = capsys.readouterr().err
+    assert "codec is 'x263:medium'" in told
+    assert "preset of x264 is 'warp'" in told
+    found = read_evaluation(report.with_suffix(".json"))
+    assert found.codecs == [X264.name]
+    assert [failure.codec for failure in found.failures] == ["x263:medium", "x264:warp"]
+
+
+def test_time_left_follows_from_encodings_of_the_same_codec() -> None:
+    told: list[Progress] = []
+    tally = ProgressTally({"slow": 4, "fast": 4}, 2, told.append)
+    tally.add("slow", None)  # from the cache
+    assert told[-1] == Progress(1, 8, None)
+    tally.add("slow", 10)
+    assert told[-1] == Progress(2, 8, (2 * 10 + 4 * 10) / 2)
+    tally.add("fast", 1)
+    tally.add("fast", 3)
+    assert told[-1] == Progress(4, 8, (2 * 10 + 2 * 2) / 2)
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("x263:medium", "codec is 'x263:medium'"),
-        ("x264", "x264:PRESET"),
-        ("x264:warp", "preset of x264 is 'warp'"),
-        ("svtav1:99", "preset of svtav1"),
-        ("file:missing.json", "cannot read missing.json"),
-        ("missing.safetensors", "cannot read missing.safetensors"),
-    ],
+    ("setting", "comparable"), [("refresh=1", True), ("refresh=0", True), ("intra=2", False)]
 )
-def test_unknown_codecs_are_named(
-    name: str, message: str, capsys: pytest.CaptureFixture[str]
+def test_settings_of_our_codec(
+    setting: str,
+    comparable: bool,
+    clip: Path,
+    weights: Path,
+    tmp_path: Path,
+    evaluation: Evaluation,
 ) -> None:
-    assert main(["eval", "clip.mp4", "--codec", name]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_our_codec_keeps_its_structure(checkpoint: Path) -> None:
-    options = CodecOptions(structure=Structure(32, random_access=True))
-    for name, random_access in ((str(checkpoint), False), ("x264:medium", True)):
-        codec = find_codec(name, options)
-        assert not isinstance(codec, Published)
-        assert codec.structure == Structure(32, random_access)
+    """They change the stream as they say, and the command in the report makes the same one."""
+    codec = find_codec(f"{weights}:{setting}", OPTIONS)
+    run = evaluate([clip], [codec], RunOptions(cache=tmp_path, points=4))
+    curve, usual = run.curve("moving", f"tiny:{setting}"), evaluation.curve("moving", "tiny")
+    assert curve and usual
+    assert (curve.rates() == usual.rates()) == (setting == "refresh=0")
+    assert (difference(usual, curve, "psnr").refusal is None) == comparable
+    point = curve.points[0]
+    source, again = extract_clip(clip, tmp_path, None).path, tmp_path / "again.nvid"
+    places = {"moving.y4m.yuv": str(source), "stream.nvid": str(again)}
+    command = shlex.split(point.encode_command)[1:]
+    assert main([places.get(part, part) for part in command]) == 0
+    assert again.read_bytes() == (tmp_path / point.key / "stream.nvid").read_bytes()
 
 
 @pytest.mark.parametrize("output", ["numbers.json", "nowhere/report.html"])
@@ -320,84 +270,15 @@ def test_names_must_differ(clip: Path, tmp_path: Path) -> None:
         evaluate([clip], [X264, X264], RunOptions(cache=tmp_path))
 
 
-def published(path: Path, frames: int) -> str:
-    conditions = {
-        "delay": "low delay",
-        "intra_period": -1,
-        "frames": frames,
-        "size": "96x64",
-        "pixel_format": "yuv420p",
-    }
-    points = [
-        {"setting": f"QP {number}", "bits_per_pixel": rate, "metrics": {"psnr": value}}
-        for number, (rate, value) in enumerate(zip(RATES, VALUES, strict=True))
-    ]
-    curve = {"clip": "moving", "conditions": conditions, "points": points}
-    content = {"format": PUBLISHED_FORMAT, "name": "VTM", "source": "a paper", "curves": [curve]}
-    path.write_text(json.dumps(content))
-    return f"file:{path}"
-
-
-def test_published_points_are_matched_by_clip(clip: Path, cache: Path, tmp_path: Path) -> None:
-    options = RunOptions(cache=cache, points=4)
-    for frames, refused in ((FRAMES, False), (96, True)):
-        points = find_codec(published(tmp_path / "points.json", frames), OPTIONS)
-        run = evaluate([clip], [points, X264], options)
-        curves = [run.curve("moving", name) for name in ("VTM", X264.name)]
-        assert curves[0] and curves[1]
-        assert curves[0].rates() == list(RATES)
-        reason = difference(curves[0], curves[1], "psnr").refusal or ""
-        assert reason.startswith("not comparable: frames") == refused
-    (tmp_path / "points.json").write_text('{"format": "neuvid-points-1", "name": "VTM"}')
-    with pytest.raises(UnreadableInput, match="a field is missing"):
-        find_codec(f"file:{tmp_path / 'points.json'}", OPTIONS)
-
-
-def test_the_report_is_one_file_without_links(
-    evaluation: Evaluation, cache: Path, tmp_path: Path
-) -> None:
-    name = "</script><script>alert(1)</script>"
-    clips = tuple(replace(clip, name=name) for clip in evaluation.clips)
-    curves = tuple(replace(curve, clip=name) for curve in evaluation.curves)
-    report = tmp_path / "report.html"
-    write_report(replace(evaluation, clips=clips, curves=curves), cache, report)
-    text = report.read_text()
-    assert name not in text
-    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", text)
-    match = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
-    assert match
-    data = json.loads(match[1])
-    assert data["clips"][0]["name"] == name
-    assert data["codecs"] == ["untrained", X264.name]
-    (pictures,) = data["pictures"]
-    shown = [point["key"] for rate in pictures["rates"] for point in rate]
-    assert len(shown) == 8  # each of our rates, and x264 at the nearest one
-    assert set(shown) == set(pictures["files"])
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_the_report_draws_itself(evaluation: Evaluation, cache: Path, tmp_path: Path) -> None:
-    write_report(evaluation, cache, tmp_path / "report.html")
-    browser = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu"]
-    browser += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000"]
-    command = [*browser, "--dump-dom", (tmp_path / "report.html").as_uri()]
-    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    page = page[page.index("<header") : page.index("<script")] + page[page.rindex("</script>") :]
-    for codec in evaluation.codecs:
-        assert page.count(codec) > 4  # in selections, tables and legends
-    assert page.count("js-plotly-plot") == 2
-    assert "data:image/webp;base64," in page
-
-
 def test_commands(
     clip: Path,
     cache: Path,
-    checkpoint: Path,
+    weights: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     common = [str(clip), "--codec", "x264:ultrafast", "--points", "4", "--cache", str(cache)]
-    ours = ["--codec", str(checkpoint), "--qualities", "0,21,42,63"]
+    ours = ["--codec", str(weights), "--qualities", "0,21,42,63"]
     report = tmp_path / "report.html"
     assert main(["eval", *common, *ours, "-o", str(report)]) == 0
     capsys.readouterr()
@@ -405,6 +286,13 @@ def test_commands(
     result = str(report.with_suffix(".json"))
     assert main(["compare", result, result]) == 0
     assert capsys.readouterr().out.count("+0.00 %") == 2
+    assert main(["summary", result, "--metric", "psnr_y"]) == 0
+    table = capsys.readouterr().out
+    evaluation = read_evaluation(report.with_suffix(".json"))
+    low, high = quality_range(evaluation, "tiny", "psnr_y") or (0, 0)
+    assert f"{low:.1f} to {high:.1f}" in table
+    assert main(["summary", result, "--metric", "beauty"]) == 2
+    assert "metric is 'beauty'" in capsys.readouterr().err
     assert main(["compare", result, str(clip)]) == 2
     assert "is not JSON" in capsys.readouterr().err
     assert main(["eval", str(clip), str(tmp_path / "no.mp4"), *common[1:], "-o", str(report)]) == 1

@@ -7,7 +7,7 @@ import pytest
 from bjontegaard.functions import bd_psnr, bd_rate  # type: ignore[import-untyped]
 
 from neuvid.evaluation.bdrate import bjontegaard_difference
-from neuvid.evaluation.metrics import to_rgb
+from neuvid.evaluation.colour import to_rgb
 
 RATES, VALUES = (0.1, 0.2, 0.4, 0.8), (30.0, 33.0, 35.5, 38.0)
 

@@ -10,20 +10,18 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from neuvid.errors import InvalidSetting
+from neuvid.cli.metric import Metric
 from neuvid.evaluation.changes import Change, changed_facts, changes
+from neuvid.evaluation.files import read_evaluation
 from neuvid.evaluation.metrics import METRICS
-from neuvid.evaluation.results import read_evaluation
 
 
 def compare(
     before: Annotated[Path, typer.Argument(help="The .json of an evaluation.")],
     after: Annotated[Path, typer.Argument(help="That of a later one.")],
-    metric: Annotated[str, typer.Option(help=f"One of: {', '.join(METRICS)}.")] = "psnr",
+    metric: Metric = "psnr",
 ) -> None:
     """Tell what changed between two evaluations, codec by codec and clip by clip."""
-    if metric not in METRICS:
-        raise InvalidSetting("metric", got=metric, expected=", ".join(METRICS))
     evaluations = read_evaluation(before), read_evaluation(after)
     title = (
         f"{before} to {after}: bits at equal {METRICS[metric].label}, and its gain at equal bits"

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 
 from neuvid.errors import InvalidSetting, UnwritableOutput
 from neuvid.evaluation.anchors import Structure
-from neuvid.evaluation.bdrate import Delta, difference, mean_of_known
-from neuvid.evaluation.codecs import Codec, CodecOptions, Published, find_codec
+from neuvid.evaluation.codec import Codec
+from neuvid.evaluation.codecs import CodecOptions, find_codecs
+from neuvid.evaluation.files import write_evaluation
+from neuvid.evaluation.progress import Progress
+from neuvid.evaluation.published import Published
 from neuvid.evaluation.report import write_report
-from neuvid.evaluation.results import Evaluation, write_evaluation
+from neuvid.evaluation.results import Evaluation, Failure
 from neuvid.evaluation.run import RunOptions, evaluate
+from neuvid.evaluation.summary import summary
 
 CODECS = ["rt-small", "x264:medium", "x265:medium"]
 CACHE = Path("~/.cache/neuvid/evaluation")
@@ -38,7 +37,8 @@ def evaluate_command(
         typer.Option(
             help="A model of neuvid, a checkpoint file, an encoder of ffmpeg with a preset "
             "(x264:medium, x264:veryfast-zerolatency, x265:medium, svtav1:8, libaom:6, "
-            "vvenc:fast, kvazaar:medium) or file:POINTS.json. Give it once for each."
+            "vvenc:fast, kvazaar:medium) or file:POINTS.json. Behind it, settings of its own: "
+            "x265:medium:intra=32, rt-small:refresh=64. Give it once for each."
         ),
     ] = CODECS,
     output: Annotated[
@@ -54,6 +54,9 @@ def evaluate_command(
     ] = -1,
     random_access: Annotated[
         bool, typer.Option(help="Let encoders of ffmpeg reorder frames and look ahead.")
+    ] = False,
+    rgb: Annotated[
+        bool, typer.Option(help="Convert clips of 4:2:0 to RGB by BT.709 first, and code that.")
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Of each encoder and decoder.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Encodings at once.")] = 1,
@@ -74,16 +77,21 @@ def evaluate_command(
         structure=structure, threads=threads, qualities=_numbers(qualities), device=device
     )
     run = RunOptions(
-        cache=cache.expanduser(), frames=frames, points=points, jobs=jobs, timing=timing
+        cache=cache.expanduser(),
+        frames=frames,
+        points=points,
+        jobs=jobs,
+        timing=timing,
+        rgb=rgb,
     )
-    codecs = [find_codec(name, options) for name in codec]
-    console = Console()
+    codecs, unknown = find_codecs(codec, options)
+    print_failures(unknown)
     evaluation = evaluate_with_progress(clips, codecs, run)
+    print_failures(evaluation.failures)
+    evaluation = replace(evaluation, failures=(*unknown, *evaluation.failures))
     write_evaluation(evaluation, output.with_suffix(".json"))
     write_report(evaluation, run.cache, output)
-    console.print(summary_table(evaluation))
-    print_failures(evaluation)
-    print(f"{output} and {output.with_suffix('.json')}")
+    print(f"{summary(evaluation, METRIC)}\n\n{output} and {output.with_suffix('.json')}")
     if evaluation.failures:
         raise typer.Exit(1)
 
@@ -97,35 +105,22 @@ def evaluate_with_progress(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("Encoding")
-        return evaluate(
-            clips,
-            codecs,
-            options,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("Encoding", left="")
+
+        def report(progress: Progress) -> None:
+            left = "" if progress.seconds_left is None else _time_left(progress.seconds_left)
+            bar.update(task, completed=progress.done, total=progress.total, left=left)
+
+        return evaluate(clips, codecs, options, report)
 
 
-def summary_table(evaluation: Evaluation) -> Table:
-    """Return each codec's range of quality, and its difference in bits from each other one."""
-    table = Table(title="Bits at equal PSNR (6Y+U+V)/8, against", title_justify="left", box=SIMPLE)
-    table.add_column("", no_wrap=True)
-    table.add_column("dB", no_wrap=True)
-    for anchor in evaluation.codecs:
-        table.add_column(anchor, justify="right", overflow="fold")
-    for codec in evaluation.codecs:
-        differences = [_difference(evaluation, anchor, codec) for anchor in evaluation.codecs]
-        table.add_row(codec, _range(evaluation, codec), *differences)
-    return table
-
-
-def print_failures(evaluation: Evaluation) -> None:
+def print_failures(failures: Iterable[Failure]) -> None:
     """Tell on standard error what could not be measured."""
     console = Console(stderr=True)
-    for failure in evaluation.failures:
+    for failure in failures:
         place = ": ".join(filter(None, (failure.clip, failure.codec)))
         console.print(f"{place}: {failure.reason}", highlight=False, markup=False, soft_wrap=True)
 
@@ -145,27 +140,5 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise InvalidSetting("qualities", got=text, expected="numbers with commas") from error
 
 
-def _range(evaluation: Evaluation, codec: str) -> str:
-    values = [
-        point.metrics[METRIC]
-        for curve in evaluation.curves
-        if curve.codec == codec
-        for point in curve.points
-        if METRIC in point.metrics
-    ]
-    return f"{min(values):.1f}–{max(values):.1f}" if values else "–"
-
-
-def _difference(evaluation: Evaluation, anchor: str, codec: str) -> str:
-    if anchor == codec:
-        return ""
-    deltas: list[Delta] = []
-    for clip in evaluation.clips:
-        first, second = evaluation.curve(clip.name, anchor), evaluation.curve(clip.name, codec)
-        if first and second:
-            deltas.append(difference(first, second, METRIC))
-    mean, count = mean_of_known(delta.rate for delta in deltas)
-    if mean is None:
-        return next((delta.refusal for delta in deltas if delta.refusal), "–")
-    part = "" if count == len(evaluation.clips) else f" ({count} of {len(evaluation.clips)} clips)"
-    return f"{mean:+.1f} %{part}"
+def _time_left(seconds: float) -> str:
+    return f"{timedelta(seconds=round(seconds))} left"

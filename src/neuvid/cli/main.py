@@ -23,6 +23,7 @@ COMMANDS = {  # module and name of each command, and the first line of its help
     "models": ("models:models", "List the models that neuvid knows by name."),
     "import": ("importing:import_checkpoint", "Turn published checkpoints into one of neuvid."),
     "eval": ("evaluate:evaluate_command", "Compare codecs through real files."),
+    "summary": ("summary:summarise", "Print an evaluation's table in Markdown."),
     "compare": ("compare:compare", "Tell what changed between two evaluations."),
     "train": ("train:train", "Train a model by a recipe."),
     "data": ("data:app", "Make training sets."),

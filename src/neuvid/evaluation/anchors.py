@@ -21,6 +21,11 @@ from neuvid.video.frame import PixelFormat
 ENDLESS = 1_000_000  # frames; an intra period that no clip reaches
 EXACT = ["-sws_flags", "bitexact+accurate_rnd", "-sws_dither", "none"]  # rounds 10 bits to 8
 
+# RGB is coded as 4:4:4 of 10 bits, as in the papers: most bits are saved so.
+FULL_CHROMA = "flags=bitexact+accurate_rnd+full_chroma_int+full_chroma_inp"
+FROM_RGB = f"scale=out_color_matrix=bt709:out_range=pc:{FULL_CHROMA},format=yuv444p10le"
+TO_RGB = f"scale=in_color_matrix=bt709:in_range=pc:out_range=pc:{FULL_CHROMA},format=rgb24"
+
 X26_PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow", "placebo"),
@@ -124,6 +129,7 @@ def _vvenc(setting: Setting) -> list[str]:
     options = [f"intraperiod={max(period, 0)}", f"threads={setting.threads}"]
     if not setting.structure.random_access:
         options += ["picreordering=0", "gopsize=8", "decodingrefreshtype=none", "lookahead=0"]
+        options += ["mctf=0", "bim=0"]  # a filter over frames to come, and what rests on it
     return [
         *["-pix_fmt", "yuv420p10le", "-c:v", "libvvenc", "-preset", setting.preset],
         *["-qp", str(setting.quantiser), "-qpa", "0", "-vvenc-params", ":".join(options)],
@@ -147,6 +153,7 @@ class Family:
     presets: tuple[str, ...]
     quantisers: tuple[int, int]
     arguments: Callable[[Setting], list[str]]
+    codes_rgb: bool = False
 
 
 FAMILIES = {
@@ -156,10 +163,13 @@ FAMILIES = {
         (*X26_PRESETS, *(preset + ZERO_LATENCY for preset in X26_PRESETS)),
         (22, 47),
         _x264,
+        codes_rgb=True,
     ),
-    "x265": Family("libx265", ".265", X26_PRESETS, (22, 47), _x265),
+    "x265": Family("libx265", ".265", X26_PRESETS, (22, 47), _x265, codes_rgb=True),
     "svtav1": Family("libsvtav1", ".obu", tuple(map(str, range(14))), (20, 63), _svtav1),
-    "libaom": Family("libaom-av1", ".obu", tuple(map(str, range(9))), (20, 63), _libaom),
+    "libaom": Family(
+        "libaom-av1", ".obu", tuple(map(str, range(9))), (20, 63), _libaom, codes_rgb=True
+    ),
     "vvenc": Family(
         "libvvenc", ".266", ("faster", "fast", "medium", "slow", "slower"), (22, 47), _vvenc
     ),
@@ -171,6 +181,7 @@ FAMILIES = {
 class FfmpegCodec:
     """An encoder of ffmpeg with a preset, at constant quantisers.
 
+    `settings` are those that its name tells, such as ":intra=32".
     Raises InvalidSetting for an unknown family or preset.
     """
 
@@ -178,6 +189,7 @@ class FfmpegCodec:
     preset: str
     structure: Structure
     threads: int
+    settings: str = ""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -195,7 +207,7 @@ class FfmpegCodec:
     @property
     def name(self) -> str:
         """How the codec is asked for."""
-        return f"{self.family}:{self.preset}"
+        return f"{self.family}:{self.preset}{self.settings}"
 
     @property
     def suffix(self) -> str:
@@ -213,9 +225,9 @@ class FfmpegCodec:
 
     def identity(self, quantiser: float) -> str:
         """Return text that differs where streams may differ."""
-        return f"{self.version} {self._arguments(quantiser)}"
+        return f"{self.version} {self._arguments(quantiser)} {EXACT} {FROM_RGB} {TO_RGB}"
 
-    def settings(self, points: int) -> list[float]:
+    def qualities(self, points: int) -> list[float]:
         """Return `points` quantisers, from the fewest bits to the most."""
         finest, coarsest = self._family.quantisers
         step = (coarsest - finest) / max(points - 1, 1)
@@ -224,22 +236,26 @@ class FfmpegCodec:
     def encode(self, clip: RawClip, quantiser: float, stream: Path) -> Cost:
         """Encode a clip into a bare stream.
 
-        Raises InvalidSetting for a clip that is not 4:2:0 and for an ffmpeg without the encoder,
-        and UnwritableOutput.
+        Raises InvalidSetting for an RGB clip where the encoder cannot code it and for an ffmpeg
+        without the encoder, and UnwritableOutput.
         """
         if not ffmpeg_has(ffmpeg_path(), "encoder", self._family.encoder):
             expected = f"one with the encoder {self._family.encoder}"
             raise InvalidSetting("ffmpeg", got=ffmpeg_path(), expected=expected)
-        if clip.format.pixel_format is not PixelFormat.YUV420:
+        is_rgb = clip.format.pixel_format is PixelFormat.RGB
+        if is_rgb and not self._family.codes_rgb:
             got = clip.format.pixel_format.value
             raise InvalidSetting(f"pixel format for {self.name}", got=got, expected="yuv420p")
         source = raw_input(clip.path, clip.format)
-        return run_ffmpeg([*source, *self._arguments(quantiser), str(stream)])
+        convert = ["-vf", FROM_RGB] if is_rgb else []
+        return run_ffmpeg([*source, *convert, *self._arguments(quantiser), str(stream)])
 
     def decode(self, clip: RawClip, stream: Path, decoded: Path) -> Cost:
         """Decode a stream of `encode` into bare planes; raise UnwritableOutput."""
         threads = ["-threads", str(self.threads)]
-        planes = [*EXACT, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p"]
+        is_rgb = clip.format.pixel_format is PixelFormat.RGB
+        convert = ["-vf", TO_RGB] if is_rgb else ["-pix_fmt", "yuv420p"]
+        planes = [*EXACT, *convert, "-fps_mode", "passthrough", "-f", "rawvideo"]
         return run_ffmpeg([*threads, "-i", str(stream), *planes, str(decoded)])
 
     def container_bytes(self, stream: Path) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import log10
 from statistics import fmean
+from typing import Any
 
 from bjontegaard.functions import bd_psnr, bd_rate  # type: ignore[import-untyped]
 
-from neuvid.evaluation.results import Curve, difference_in_conditions
+from neuvid.evaluation.results import Curve, Evaluation, difference_in_conditions
 
 METHOD = "pchip"  # piecewise cubic, monotone between the points; as the standards bodies do
 MIN_POINTS = 4
@@ -39,6 +40,50 @@ class Delta:
     gain: float | None = None
     overlap: Overlap | None = None  # in units of the metric
     refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How a codec differs from an anchor by a metric: clip by clip, and in the mean.
+
+    Means are over those clips, as many as `rate_clips` and `gain_clips` say, that have the
+    difference; they are None where no clip has it.
+    """
+
+    clips: dict[str, Delta]
+    rate: float | None
+    rate_clips: int
+    gain: float | None
+    gain_clips: int
+
+
+def compare_codecs(evaluation: Evaluation, anchor: str, codec: str, metric: str) -> Comparison:
+    """Compare the curves of a codec with those of an anchor, all by their names."""
+    deltas = {}
+    for clip in evaluation.clips:
+        first, second = evaluation.curve(clip.name, anchor), evaluation.curve(clip.name, codec)
+        if first and second:
+            deltas[clip.name] = difference(first, second, metric)
+    rate, rate_clips = mean_of_known(delta.rate for delta in deltas.values())
+    gain, gain_clips = mean_of_known(delta.gain for delta in deltas.values())
+    return Comparison(
+        clips=deltas, rate=rate, rate_clips=rate_clips, gain=gain, gain_clips=gain_clips
+    )
+
+
+def all_comparisons(evaluation: Evaluation) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Return the fields of each Comparison, by metric, anchor and codec."""
+    return {
+        metric: {
+            anchor: {
+                codec: asdict(compare_codecs(evaluation, anchor, codec, metric))
+                for codec in evaluation.codecs
+                if codec != anchor
+            }
+            for anchor in evaluation.codecs
+        }
+        for metric in evaluation.metrics
+    }
 
 
 def difference(anchor: Curve, test: Curve, metric: str) -> Delta:

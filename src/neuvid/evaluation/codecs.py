@@ -1,72 +1,26 @@
-"""What can be evaluated: a codec, or published points."""
+"""Finds what can be evaluated by its name: a codec, or published points."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
-from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.errors import InvalidSetting, NeuvidError
 from neuvid.evaluation.anchors import FAMILIES, FfmpegCodec, Structure
-from neuvid.evaluation.ffmpeg import Cost
+from neuvid.evaluation.codec import Codec
 from neuvid.evaluation.own import NeuvidCodec
-from neuvid.evaluation.results import Curve, curve_from, read_json
-from neuvid.evaluation.source import RawClip
+from neuvid.evaluation.published import Published, read_published
+from neuvid.evaluation.results import Failure
 from neuvid.models.presets import PRESETS
 
 PUBLISHED = "file:"
-PUBLISHED_FORMAT = "neuvid-points-1"
 CHECKPOINT = ".safetensors"
 
-
-class Codec(Protocol):
-    """Codes clips through files; a quality is a quantiser for some codecs."""
-
-    @property
-    def name(self) -> str:
-        """How the codec is asked for."""
-
-    @property
-    def version(self) -> str:
-        """The program and the weights that encode."""
-
-    @property
-    def structure(self) -> Structure:
-        """How frames refer to each other."""
-
-    @property
-    def threads(self) -> int:
-        """Threads of the encoder and of the decoder."""
-
-    @property
-    def suffix(self) -> str:
-        """Of the names of streams."""
-
-    def settings(self, points: int) -> list[float]:
-        """Return qualities, from the fewest bits to the most."""
-
-    def describe(self, quality: float) -> str:
-        """Return a quality in words."""
-
-    def identity(self, quality: float) -> str:
-        """Return text that differs where streams may differ."""
-
-    def encode(self, clip: RawClip, quality: float, stream: Path) -> Cost:
-        """Encode a clip into a file."""
-
-    def decode(self, clip: RawClip, stream: Path, decoded: Path) -> Cost:
-        """Decode the file into bare planes."""
-
-    def container_bytes(self, stream: Path) -> int:
-        """Return the bytes of the file that are no coded frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Curves that others published, or an earlier evaluation; `curves` by the clip's name."""
-
-    name: str
-    curves: dict[str, Curve]
+SETTING = re.compile(r":(?=[a-z]+=)")  # before each setting behind a codec's name
+COMMON_SETTINGS = ("intra",)
+OWN_SETTINGS = ("intra", "refresh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,31 +33,66 @@ class CodecOptions:
     device: str = "cpu"
 
 
+def find_codecs(
+    names: Iterable[str], options: CodecOptions
+) -> tuple[list[Codec | Published], list[Failure]]:
+    """Return the codecs asked for, and those that cannot be, with the reason.
+
+    Raises what `find_codec` raises where there is none but those.
+    """
+    codecs: list[Codec | Published] = []
+    failures, error = [], None
+    for name in names:
+        try:
+            codecs.append(find_codec(name, options))
+        except NeuvidError as reason:
+            error = reason
+            failures.append(Failure("", name, str(reason)))
+    if error and not codecs:
+        raise error
+    return codecs, failures
+
+
 def find_codec(text: str, options: CodecOptions) -> Codec | Published:
     """Return the codec that `text` asks for.
 
     It is a preset of neuvid, a checkpoint file, FAMILY:PRESET for an encoder of ffmpeg, or
-    file:POINTS.json. Raises InvalidSetting and UnreadableInput.
+    file:POINTS.json, each with its own settings behind it: rt-small:intra=32:refresh=8.
+    Raises InvalidSetting and UnreadableInput.
     """
-    if text.startswith(PUBLISHED):
-        return _read_published(Path(text.removeprefix(PUBLISHED)))
-    if text in PRESETS or text.endswith(CHECKPOINT):
-        structure = replace(options.structure, random_access=False)  # the models know no other
-        return NeuvidCodec(text, structure, options.threads, options.device, options.qualities)
-    family, colon, preset = text.partition(":")
+    name, *parts = SETTING.split(text)
+    is_own = name in PRESETS or name.endswith(CHECKPOINT)
+    settings = _read_settings(name, parts, OWN_SETTINGS if is_own else COMMON_SETTINGS)
+    intra_period = settings.get("intra", options.structure.intra_period)
+    structure = replace(options.structure, intra_period=intra_period)
+    suffix = text.removeprefix(name)
+    if name.startswith(PUBLISHED):
+        return read_published(Path(name.removeprefix(PUBLISHED)), structure, suffix)
+    if is_own:
+        return NeuvidCodec(
+            model=name,
+            structure=replace(structure, random_access=False),  # the models know no other
+            threads=options.threads,
+            device=options.device,
+            chosen=options.qualities,
+            refresh_period=settings.get("refresh"),
+            settings=suffix,
+        )
+    family, colon, preset = name.partition(":")
     if not colon or family not in FAMILIES:
-        families = ", ".join(f"{name}:PRESET" for name in FAMILIES)
+        families = ", ".join(f"{family}:PRESET" for family in FAMILIES)
         expected = f"{', '.join(PRESETS)}, a {CHECKPOINT} file, {families}, {PUBLISHED}POINTS.json"
-        raise InvalidSetting("codec", got=text, expected=expected)
-    return FfmpegCodec(family, preset, options.structure, options.threads)
+        raise InvalidSetting("codec", got=name, expected=expected)
+    return FfmpegCodec(family, preset, structure, options.threads, suffix)
 
 
-def _read_published(path: Path) -> Published:
-    content = read_json(path, PUBLISHED_FORMAT)
-    try:
-        name = content["name"]
-        common = {"codec": name, "version": content["source"], "threads": None}
-        curves = [curve_from(common | entry) for entry in content["curves"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnreadableInput(path, f"a field is missing or unknown ({error})") from error
-    return Published(name, {curve.clip: curve for curve in curves})
+def _read_settings(name: str, parts: list[str], known: tuple[str, ...]) -> dict[str, int]:
+    settings = {}
+    for key, _, value in (part.partition("=") for part in parts):
+        if key not in known:
+            raise InvalidSetting(f"setting of {name}", got=key, expected=", ".join(known))
+        try:
+            settings[key] = int(value)
+        except ValueError as error:
+            raise InvalidSetting(f"{key} of {name}", got=value, expected="a number") from error
+    return settings

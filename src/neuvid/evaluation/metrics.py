@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log10
 from pathlib import Path
+from statistics import fmean
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuvid.errors import UnreadableInput
+from neuvid.evaluation.colour import to_rgb, to_ycbcr
 from neuvid.evaluation.ffmpeg import ffmpeg_has, ffmpeg_path, raw_input, run_ffmpeg
 from neuvid.evaluation.source import RawClip, read_frame
-from neuvid.video.frame import PixelFormat, Plane
+from neuvid.video.frame import PixelFormat
 
 EXACT_PSNR = 100.0  # dB, of planes without any error
 MS_SSIM_SIDE = 176  # pixels; five scales of windows of 11 pixels need as many
 XPSNR_LINE = re.compile(r"^n: +(\d+) +XPSNR y: +(\S+)")
 
-RED, BLUE = 0.2126, 0.0722  # luma weights of ITU-R BT.709
-GREEN = 1 - RED - BLUE
 
-Samples: TypeAlias = NDArray[np.float32]
+def mean_of_roots(decibels: Sequence[float]) -> float:
+    """Return the XPSNR of several frames: that of the mean root of their errors."""
+    return -20 * log10(fmean(10 ** (-value / 20) for value in decibels))
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measure of a frame; more is better. Of several frames it is the mean."""
+    """A measure of a frame; more is better. Of several frames it is the `mean`."""
 
     label: str
     unit: str = "dB"
+    mean: Callable[[Sequence[float]], float] = fmean
 
 
 METRICS = {
@@ -44,10 +47,15 @@ METRICS = {
     "psnr_rgb": Metric("PSNR RGB"),
     "ms_ssim": Metric("MS-SSIM Y", "1"),
     "vmaf": Metric("VMAF", "0..100"),
-    "xpsnr": Metric("XPSNR Y"),
+    "xpsnr": Metric("XPSNR Y", mean=mean_of_roots),
 }
 
 FrameMetrics: TypeAlias = dict[str, list[float]]  # by metric, one number per frame
+
+
+def average_metrics(by_frame: FrameMetrics) -> dict[str, float]:
+    """Return each metric of all frames together."""
+    return {name: round(METRICS[name].mean(values), 5) for name, values in by_frame.items()}
 
 
 def measure(clip: RawClip, decoded: Path) -> FrameMetrics:
@@ -84,22 +92,6 @@ def weighted_psnr(y: float, u: float, v: float) -> float:
     return (6 * y + u + v) / 8
 
 
-def to_rgb(planes: Sequence[Plane], *, full_range: bool) -> NDArray[np.uint8]:
-    """Return 4:2:0 planes as an RGB picture [H, W, 3] by BT.709; chroma is repeated 2x2."""
-    height, width = planes[0].shape
-    black, luma_span, chroma_span = (0, 255, 255) if full_range else (16, 219, 224)
-    luma = (planes[0].astype(np.float32) - black) / luma_span
-    u, v = (
-        (plane.repeat(2, 0).repeat(2, 1)[:height, :width].astype(np.float32) - 128) / chroma_span
-        for plane in planes[1:]
-    )
-    red = luma + 2 * (1 - RED) * v
-    blue = luma + 2 * (1 - BLUE) * u
-    green = (luma - RED * red - BLUE * blue) / GREEN
-    rgb = np.stack((red, green, blue), -1)
-    return np.asarray(np.rint(255 * rgb.clip(0, 1)), np.uint8)
-
-
 def _psnr(mean_square_error: float) -> float:
     if not mean_square_error:
         return EXACT_PSNR
@@ -114,7 +106,7 @@ def _psnr_by_frame(clip: RawClip, decoded: Path) -> FrameMetrics:
         pair = [read_frame(path, clip.format, number) for path in (clip.path, decoded)]
         if clip.format.pixel_format is PixelFormat.RGB:
             rgb = [planes[0] for planes in pair]
-            components = [_to_ycbcr(picture) for picture in rgb]
+            components = [to_ycbcr(picture) for picture in rgb]
             y, u, v = (
                 _psnr(float(np.mean(np.square(a - b)))) for a, b in zip(*components, strict=True)
             )
@@ -125,13 +117,6 @@ def _psnr_by_frame(clip: RawClip, decoded: Path) -> FrameMetrics:
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     return columns
-
-
-def _to_ycbcr(rgb: Plane) -> tuple[Samples, Samples, Samples]:
-    """Full-range BT.709 of an RGB picture [H, W, 3], in units of 8-bit samples."""
-    red, green, blue = np.moveaxis(rgb.astype(np.float32), -1, 0)
-    y = RED * red + GREEN * green + BLUE * blue
-    return y, (blue - y) / (2 - 2 * BLUE), (red - y) / (2 - 2 * RED)
 
 
 def _filter_inputs(clip: RawClip, decoded: Path) -> tuple[list[str], str]:

@@ -28,31 +28,39 @@ from neuvid.models.checkpoint import LoadedModel, load_model
 from neuvid.rate.controller import FixedQuality
 from neuvid.video.clip import open_clip
 
+CODE = {".py", ".so", ".pyd"}  # suffixes
+APART = {"evaluation", "training", "cli", "weights"}  # packages that no stream depends on
+
 
 @dataclass(frozen=True, slots=True)
 class NeuvidCodec:
     """A model of neuvid at constant qualities; `model` is a preset or a checkpoint file.
 
-    Raises InvalidSetting for qualities out of range, and as `load_model` does.
+    `chosen` are the qualities to code at, else they are spread over all. `refresh_period` is
+    that of a schedule. `settings` are those that the name tells, such as ":refresh=32".
+    Raises InvalidSetting for qualities and periods out of range, and as `load_model` does.
     """
 
     model: str
     structure: Structure
     threads: int
     device: str = "cpu"
-    qualities: tuple[float, ...] = ()
+    chosen: tuple[float, ...] = ()
+    refresh_period: int | None = None
+    settings: str = ""
 
     suffix = ".nvid"
 
     def __post_init__(self) -> None:
-        for quality in self.qualities:
+        for quality in self.chosen:
             FixedQuality(quality)  # checks the range
+        self._schedule()  # checks the periods
         self._load()
 
     @property
     def name(self) -> str:
-        """The preset, or the checkpoint's file name."""
-        return Path(self.model).name.removesuffix(".safetensors")
+        """The preset, or the checkpoint's file name, with the settings asked for."""
+        return Path(self.model).name.removesuffix(".safetensors") + self.settings
 
     @property
     def version(self) -> str:
@@ -67,20 +75,19 @@ class NeuvidCodec:
 
     def identity(self, quality: float) -> str:
         """Return text that differs where streams may differ."""
-        weights = self._load().digest.hex()
-        return f"{weights} {_code_digest()} {quality} {self.structure} {self.device}"
+        weights = f"{self.model} {self._load().digest.hex()}"
+        return f"{weights} {_code_digest()} {quality} {self._schedule()} {self.device}"
 
-    def settings(self, points: int) -> list[float]:
+    def qualities(self, points: int) -> list[float]:
         """Return the qualities asked for, else `points` of them, from the fewest bits on."""
-        if self.qualities:
-            return sorted(self.qualities)
+        if self.chosen:
+            return sorted(self.chosen)
         step = (QUALITIES - 1) / max(points - 1, 1)
         return [float(round(step * number)) for number in range(points)]
 
     def encode(self, clip: RawClip, quality: float, stream: Path) -> Cost:
         """Encode a clip; the time of loading the model does not count."""
-        model = self._load()
-        schedule = Schedule(self.structure.intra_period, scene_cuts=False)
+        model, schedule = self._load(), self._schedule()
 
         def work() -> None:
             with open_clip(clip.path, raw=clip.format) as frames:
@@ -90,7 +97,9 @@ class NeuvidCodec:
 
         raw = f"--size {clip.size} --fps {clip.format.frame_rate}"
         raw += f" --pixel-format {clip.format.pixel_format.value}"
-        setting = f"--qp {quality:g} --intra-period {self.structure.intra_period} --no-scene-cuts"
+        setting = f"--qp {quality:g} --intra-period {schedule.intra_period} --no-scene-cuts"
+        if self.refresh_period is not None:
+            setting += f" --refresh {self.refresh_period}"
         command = f"neuvid encode {clip.path} {stream} --model {self.model} {setting} {raw}"
         return self._measure(command, work)
 
@@ -108,6 +117,10 @@ class NeuvidCodec:
         with stream.open("rb") as file:
             payloads = [len(p.payload) for p in PacketReader(file) if isinstance(p, Packet)]
         return stream.stat().st_size - sum(payloads)
+
+    def _schedule(self) -> Schedule:
+        period = self.structure.intra_period
+        return Schedule(period, scene_cuts=False, refresh_period=self.refresh_period)
 
     def _load(self) -> LoadedModel:
         torch.set_num_threads(self.threads)
@@ -128,10 +141,9 @@ def _load_once(name: str, device: str) -> LoadedModel:
 @cache
 def _code_digest() -> str:
     """Return a digest of all code that a stream depends on."""
-    package = Path(neuvid.__file__).parent
-    apart = {package / part for part in ("evaluation", "training", "cli", "weights")}
     digest = hashlib.sha256(torch.__version__.encode())
-    for path in sorted(package.rglob("*.py")):
-        if apart.isdisjoint(path.parents):
-            digest.update(path.read_bytes())
+    for folder in map(Path, neuvid.__path__):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in CODE and path.relative_to(folder).parts[0] not in APART:
+                digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

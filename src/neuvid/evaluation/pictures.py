@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from neuvid.evaluation.metrics import to_rgb
+from neuvid.evaluation.colour import to_rgb
 from neuvid.evaluation.source import RawClip, read_frame
 from neuvid.video.frame import PixelFormat
 

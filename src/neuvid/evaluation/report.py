@@ -15,10 +15,11 @@ from typing import Any
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from neuvid.errors import UnwritableOutput
-from neuvid.evaluation.bdrate import difference, mean_of_known
+from neuvid.evaluation.bdrate import all_comparisons
+from neuvid.evaluation.facts import codec_facts, quality_range
+from neuvid.evaluation.jobs import PICTURE_FILE
 from neuvid.evaluation.metrics import METRICS
 from neuvid.evaluation.results import Curve, Evaluation, Point
-from neuvid.evaluation.run import PICTURE_FILE
 
 MEAN = "Mean of all clips"
 PICTURE_LIMIT = 60  # pictures in a page, of all codecs and clips together
@@ -49,18 +50,25 @@ def write_report(evaluation: Evaluation, cache: Path, path: Path) -> None:
 
 def report_data(evaluation: Evaluation, cache: Path) -> dict[str, Any]:
     """Return what the page's script draws."""
-    metrics = [name for name in METRICS if any(curve.values(name) for curve in evaluation.curves)]
     return {
         "date": evaluation.date,
         "ffmpeg": evaluation.ffmpeg,
         "machine": evaluation.machine,
-        "metrics": {name: asdict(METRICS[name]) for name in metrics},
+        "metrics": {
+            name: {"label": METRICS[name].label, "unit": METRICS[name].unit}
+            for name in evaluation.metrics
+        },
         "codecs": evaluation.codecs,
         "clips": [asdict(clip) for clip in evaluation.clips],
         "failures": [asdict(failure) for failure in evaluation.failures],
         "curves": [_curve_data(curve) for curve in evaluation.curves],
         "means": list(_mean_curves(evaluation)),
-        "differences": {metric: _differences(evaluation, metric) for metric in metrics},
+        "facts": {codec: asdict(codec_facts(evaluation, codec)) for codec in evaluation.codecs},
+        "ranges": {
+            metric: {codec: quality_range(evaluation, codec, metric) for codec in evaluation.codecs}
+            for metric in evaluation.metrics
+        },
+        "differences": all_comparisons(evaluation),
         "pictures": _pictures(evaluation, cache),
     }
 
@@ -90,32 +98,6 @@ def _mean_point(points: list[Point]) -> dict[str, Any]:
         "setting": points[0].setting,
         "bits_per_pixel": fmean(point.bits_per_pixel for point in points),
         "metrics": {name: fmean(point.metrics[name] for point in points) for name in shared},
-    }
-
-
-def _differences(evaluation: Evaluation, metric: str) -> dict[str, Any]:
-    """By anchor, then by codec: a difference for each clip, and their means."""
-    return {
-        anchor: {
-            codec: _differences_of(evaluation, anchor, codec, metric)
-            for codec in evaluation.codecs
-            if codec != anchor
-        }
-        for anchor in evaluation.codecs
-    }
-
-
-def _differences_of(evaluation: Evaluation, anchor: str, codec: str, metric: str) -> dict[str, Any]:
-    deltas = {}
-    for clip in evaluation.clips:
-        first, second = evaluation.curve(clip.name, anchor), evaluation.curve(clip.name, codec)
-        if first and second:
-            deltas[clip.name] = difference(first, second, metric)
-    rate, count = mean_of_known(delta.rate for delta in deltas.values())
-    gain, gain_count = mean_of_known(delta.gain for delta in deltas.values())
-    return {
-        "clips": {name: asdict(delta) for name, delta in deltas.items()},
-        "mean": {"rate": rate, "count": count, "gain": gain, "gain_count": gain_count},
     }
 
 

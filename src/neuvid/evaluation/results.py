@@ -1,18 +1,11 @@
-"""What an evaluation found, and its JSON."""
+"""What an evaluation found."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from statistics import fmean
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
-from neuvid.errors import UnreadableInput, UnwritableOutput
 from neuvid.evaluation.metrics import METRICS
-
-FORMAT = "neuvid-evaluation-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +103,15 @@ class Evaluation:
         """The names of the codecs that have a curve, in order."""
         return list(dict.fromkeys(curve.codec for curve in self.curves))
 
+    @property
+    def metrics(self) -> list[str]:
+        """The names of the metrics that all points of some curve have, in order."""
+        return [name for name in METRICS if any(curve.values(name) for curve in self.curves)]
+
     def curve(self, clip: str, codec: str) -> Curve | None:
         """Return the curve of a codec for a clip, None where there is none."""
         wanted = (curve for curve in self.curves if (curve.clip, curve.codec) == (clip, codec))
         return next(wanted, None)
-
-
-def average_metrics(by_frame: Mapping[str, list[float]]) -> dict[str, float]:
-    """Return the mean over the frames of each metric."""
-    return {name: round(fmean(values), 5) for name, values in by_frame.items()}
 
 
 def difference_in_conditions(one: Conditions, other: Conditions) -> str | None:
@@ -128,54 +121,3 @@ def difference_in_conditions(one: Conditions, other: Conditions) -> str | None:
         if first != second:
             return f"{name.replace('_', ' ')} {first} against {second}"
     return None
-
-
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write an evaluation as JSON; raise UnwritableOutput."""
-    text = json.dumps({"format": FORMAT} | asdict(evaluation), indent=1)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UnwritableOutput(path, error.strerror or str(error)) from error
-
-
-def read_evaluation(path: Path) -> Evaluation:
-    """Read what `write_evaluation` wrote; raise UnreadableInput."""
-    content = read_json(path, FORMAT)
-    try:
-        content["clips"] = _records(ClipFacts, content["clips"])
-        content["curves"] = tuple(curve_from(entry) for entry in content["curves"])
-        content["failures"] = _records(Failure, content["failures"])
-        return Evaluation(**content)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnreadableInput(path, f"a field is missing or unknown ({error})") from error
-
-
-def read_json(path: Path, expected_format: str) -> dict[str, Any]:
-    """Read a JSON object whose "format" is as expected, without it; raise UnreadableInput."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnreadableInput(path, error.strerror or str(error)) from error
-    except ValueError as error:
-        raise UnreadableInput(path, f"it is not JSON ({error})") from error
-    if not isinstance(content, dict) or content.pop("format", None) != expected_format:
-        raise UnreadableInput(path, f'its "format" is not {expected_format}')
-    return content
-
-
-def curve_from(entry: dict[str, Any]) -> Curve:
-    """Return the curve of a JSON object; raise TypeError or KeyError where it is none."""
-    conditions = Conditions(**entry["conditions"])
-    points = _records(Point, entry["points"])
-    for point in points:
-        if not (point.bits_per_pixel > 0 and set(point.metrics) <= set(METRICS)):
-            raise TypeError(f"point {point.setting}: metrics must be of {', '.join(METRICS)}")
-    return Curve(**entry | {"conditions": conditions, "points": points})
-
-
-Record = TypeVar("Record")
-
-
-def _records(kind: type[Record], entries: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
-    return tuple(kind(**entry) for entry in entries)

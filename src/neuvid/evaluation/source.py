@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from neuvid.evaluation.colour import to_rgb
 from neuvid.video.clip import RawFormat, open_clip
 from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, Plane, plane_shapes
+
+SUFFIXES = {PixelFormat.YUV420: "yuv", PixelFormat.RGB: "rgb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +48,32 @@ class RawClip:
         return self.frames / self.format.frame_rate
 
 
-def extract_clip(source: Path, folder: Path, frames: int | None) -> RawClip:
+def extract_clip(
+    source: Path, folder: Path, frames: int | None, *, as_rgb: bool = False
+) -> RawClip:
     """Decode at most `frames` frames of a clip into a file in `folder`.
 
+    With `as_rgb`, 4:2:0 becomes RGB by BT.709, whatever the clip says of its colours.
     Raises UnreadableInput when the clip does not decode.
     """
     digest, count = hashlib.sha256(), 0
-    target = folder / f"{source.name}.yuv"
-    with open_clip(source, frames=frames) as clip, target.open("wb") as file:
-        raw = RawFormat(clip.info.size, clip.info.frame_rate, clip.info.pixel_format)
-        full_range = _is_full_range(clip.info)
+    with open_clip(source, frames=frames) as clip:
+        convert = as_rgb and clip.info.pixel_format is PixelFormat.YUV420
+        pixel_format = PixelFormat.RGB if convert else clip.info.pixel_format
+        raw = RawFormat(clip.info.size, clip.info.frame_rate, pixel_format)
+        source_range = _is_full_range(clip.info)
+        full_range = convert or source_range
         digest.update(repr((raw, full_range)).encode())
-        for frame in clip:
-            for plane in frame.planes:
-                file.write(plane.data)
-                digest.update(plane.data)
-            count += 1
+        target = folder / f"{source.name}.{SUFFIXES[pixel_format]}"
+        with target.open("wb") as file:
+            for frame in clip:
+                planes = frame.planes
+                if convert:
+                    planes = (to_rgb(planes, full_range=source_range),)
+                for plane in planes:
+                    file.write(plane.data)
+                    digest.update(plane.data)
+                count += 1
     return RawClip(source.stem, target, raw, count, full_range, digest.hexdigest())
 
 

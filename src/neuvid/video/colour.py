@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuvid.video.frame import Frame, FrameSize, PixelFormat
-
-# Luma weights of ITU-R BT.709
-RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722
+from neuvid.video.frame import BLUE, GREEN, RED, Frame, FrameSize, PixelFormat
 
 
 def frame_to_tensor(frame: Frame, pixel_format: PixelFormat, multiple: int = 16) -> Tensor:

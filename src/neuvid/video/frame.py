@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neuvid.errors import InvalidSetting
 
 MAX_SIDE = 65535  # pixels
+RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722  # luma weights of ITU-R BT.709
 
 Plane: TypeAlias = NDArray[np.uint8]
 

@@ -1,15 +1,22 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const MEAN = "Mean of all clips";
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1"];
+const NOTHING = "–";
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const COLOURS = {
+  light: ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#b87900", "#3394cf", "#7a57a8"],
+  dark: ["#4ea8de", "#ff8a4c", "#2fd0a0", "#e39bc6", "#f2b134", "#8ecdf5", "#b79bdb"],
+};
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "x"];
 const at = id => document.getElementById(id);
-const colour = codec => COLOURS[data.codecs.indexOf(codec) % COLOURS.length];
+const colour = codec => {
+  const colours = DARK.matches ? COLOURS.dark : COLOURS.light;
+  return colours[data.codecs.indexOf(codec) % colours.length];
+};
 const symbol = codec => SYMBOLS[data.codecs.indexOf(codec) % SYMBOLS.length];
 const curveOf = (clip, codec) => data.curves.find(c => c.clip === clip && c.codec === codec);
 const fixed = (value, digits = 2) => value.toFixed(digits).replace("-", "−");
 const signed = (value, digits) => (value > 0 ? "+" : "") + fixed(value, digits);
-const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 function make(tag, text = "", className = "") {
   const element = document.createElement(tag);
@@ -18,13 +25,16 @@ function make(tag, text = "", className = "") {
   return element;
 }
 
+// Columns without a single value are left out.
 function fill(id, rows, head) {
   const table = at(id);
+  const isEmpty = head.map((_, i) => rows.every(row => row.cells[i].textContent === NOTHING));
   table.replaceChildren();
   const top = table.createTHead().insertRow();
   head.forEach(text => top.append(make("th", text)));
   const body = table.createTBody();
   rows.forEach(row => body.append(row));
+  [top, ...rows].forEach(row => [...row.cells].forEach((cell, i) => isEmpty[i] && cell.remove()));
 }
 
 function row(cells, className = "") {
@@ -52,7 +62,7 @@ function draw(id, traces, x, y) {
   const axis = {gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true};
   Plotly.react(id, traces, {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: {color: text},
-    margin: {l: 48, r: 8, t: 8, b: 40}, legend: {orientation: "h", y: -0.18},
+    margin: {l: 48, r: 8, t: 8, b: 40}, legend: {orientation: "h", y: -0.18}, showlegend: true,
     xaxis: {...axis, ...x}, yaxis: {...axis, ...y}, hovermode: "closest",
   }, {responsive: true, displaylogo: false, displayModeBar: false});
 }
@@ -63,23 +73,25 @@ function sameConditions(a, b) {
 }
 
 // Curves of other conditions than the anchor's are never drawn beside it.
-function comparableCurves() {
-  const clip = at("clip").value, anchor = at("anchor").value;
+function comparableCurves(clip) {
+  const anchor = at("anchor").value;
   const all = clip === MEAN ? data.means : data.curves.filter(curve => curve.clip === clip);
   const isComparable = codec => data.clips
     .filter(entry => clip === MEAN || entry.name === clip)
     .map(entry => [curveOf(entry.name, anchor), curveOf(entry.name, codec)])
     .every(([one, other]) => !one || !other || sameConditions(one, other));
-  const kept = all.filter(curve => isComparable(curve.codec));
-  const apart = data.codecs.filter(codec => !kept.some(curve => curve.codec === codec));
-  at("apart").textContent = apart.length
-    ? `Not drawn, for lack of points or because of other conditions: ${apart.join(", ")}.` : "";
-  return kept;
+  return all.filter(curve => isComparable(curve.codec));
 }
 
 function drawCurves() {
   const metric = at("metric").value, {label, unit} = data.metrics[metric];
-  const traces = comparableCurves().map(curve => {
+  const curves = comparableCurves(at("clip").value);
+  const apart = data.codecs.filter(codec => !curves.some(curve => curve.codec === codec));
+  at("apart").textContent = apart.length
+    ? "Not drawn, for other conditions than the anchor's (delay, intra period, frames, size, pixel "
+      + `format) or for lack of points: ${apart.join(", ")}.` : "";
+  const rates = curves.flatMap(curve => curve.points.map(point => point.bits_per_pixel));
+  const traces = curves.map(curve => {
     const points = curve.points.filter(point => metric in point.metrics);
     return {
       name: curve.codec, mode: "lines+markers", line: {color: colour(curve.codec)},
@@ -89,8 +101,15 @@ function drawCurves() {
       hovertemplate: "%{text}<br>%{x:.4f} bits per pixel<br>%{y:.3f}<extra>%{fullData.name}</extra>",
     };
   });
-  draw("curves", traces, {title: {text: "bits per pixel"}, type: "log"},
-    {title: {text: `${label} [${unit}]`}});
+  draw("curves", traces, logAxis("bits per pixel", rates), {title: {text: `${label} [${unit}]`}});
+}
+
+function logAxis(title, values) {
+  const ticks = [-4, -3, -2, -1, 0, 1, 2, 3].flatMap(power => [1, 2, 5].map(n => n * 10 ** power));
+  const low = Math.min(...values) / 2, high = Math.max(...values) * 2;
+  const shown = ticks.filter(tick => low < tick && tick < high);
+  const text = shown.map(tick => String(Number(tick.toPrecision(1))));
+  return {title: {text: title}, type: "log", tickvals: shown, ticktext: text};
 }
 
 function differenceCell(delta) {
@@ -108,10 +127,10 @@ function differenceCell(delta) {
   return cell;
 }
 
-function meanCell({rate, gain, count}) {
-  if (!count) return make("td", "none");
+function meanCell({rate, gain, rate_clips}) {
+  if (rate === null) return make("td", "none");
   const cell = differenceCell({rate, gain});
-  cell.append(make("small", `of ${count} of ${data.clips.length}`));
+  cell.append(make("small", `${rate_clips} of ${data.clips.length} clips`));
   return cell;
 }
 
@@ -120,8 +139,8 @@ function drawDifferences() {
   const codecs = Object.keys(byCodec);
   const rows = data.clips.map(({name}) =>
     row([name, ...codecs.map(codec => differenceCell(byCodec[codec].clips[name]))]));
-  rows.push(row(["Mean", ...codecs.map(codec => meanCell(byCodec[codec].mean))], "mean"));
-  fill("differences", rows, [`against ${at("anchor").value}`, ...codecs]);
+  rows.push(row(["Mean", ...codecs.map(codec => meanCell(byCodec[codec]))], "mean"));
+  fill("differences", rows, ["", ...codecs]);
 }
 
 function nearest(curve, rate) {
@@ -134,7 +153,7 @@ function rateText(point) {
 }
 
 function offerRates() {
-  const first = data.curves.find(curve => curve.clip === shownClip() && curve.points[0].key);
+  const first = comparableCurves(shownClip()).find(curve => curve.points[0].key);
   const points = first ? first.points : [];
   options("rate", points.map((p, i) => [i, `${first.codec} ${rateText(p)}`]), drawFrames);
   at("rate").value = Math.floor(points.length / 2);
@@ -142,7 +161,7 @@ function offerRates() {
 
 function drawFrames() {
   const metric = at("metric").value === "vmaf" ? "vmaf" : "psnr";
-  const curves = data.curves.filter(curve => curve.clip === shownClip());
+  const curves = comparableCurves(shownClip());
   const first = curves.find(curve => curve.points[0].key);
   const target = first?.points[at("rate").value];
   const traces = !target ? [] : curves.map(curve => [curve, nearest(curve, target.bits_per_pixel)])
@@ -215,80 +234,62 @@ function listenToDivider() {
   };
 }
 
-// Mean over the clips of what `value` says of each; null where one of them lacks it.
-function overClips(codec, value) {
-  const values = data.curves.filter(curve => curve.codec === codec).map(value);
-  return values.length && values.every(v => v !== null && isFinite(v)) ? mean(values) : null;
-}
-
-function overPoints(curve, value) {
-  const values = curve.points.map(value);
-  return values.every(v => v !== null && isFinite(v)) ? mean(values) : null;
-}
-
-function framesPerSecond(codec, name) {
-  return overClips(codec, curve => overPoints(curve,
-    point => point[name] === null ? null : curve.conditions.frames / point[name]));
-}
-
 function drawFacts() {
-  const text = (value, digits) => value === null ? "–" : fixed(value, digits);
+  const metric = at("metric").value, text = (value, digits) =>
+    value === null ? NOTHING : fixed(value, digits);
+  const mebibytes = bytes => bytes === null ? null : bytes / 2 ** 20;
   const rows = data.codecs.map(codec => {
-    const metric = at("metric").value;
-    const ends = [0, -1].map(place =>
-      overClips(codec, curve => curve.points.at(place).metrics[metric] ?? null));
-    const share = overClips(codec, curve => overPoints(curve,
-      p => p.file_bytes === null ? null : 100 * p.container_bytes / p.file_bytes));
-    const memory = name => {
-      const peaks = data.curves.filter(c => c.codec === codec).flatMap(c => c.points.map(p => p[name]));
-      return peaks.length && !peaks.includes(null) ? Math.max(...peaks) / 2 ** 20 : null;
-    };
-    return row([codec, `${text(ends[0], 1)} to ${text(ends[1], 1)}`,
-      ends.includes(null) ? "–" : text(ends[1] - ends[0], 1), text(share, 1),
-      text(framesPerSecond(codec, "encode_seconds"), 1),
-      text(framesPerSecond(codec, "decode_seconds"), 1),
-      text(memory("encode_peak_bytes"), 0), text(memory("decode_peak_bytes"), 0)]);
+    const facts = data.facts[codec], range = data.ranges[metric][codec];
+    const share = facts.container_share === null ? null : 100 * facts.container_share;
+    return row([codec, range ? `${fixed(range[0], 1)} to ${fixed(range[1], 1)}` : NOTHING,
+      text(range && range[1] - range[0], 1), text(share, 1),
+      text(facts.encode_speed, 2), text(facts.decode_speed, 2),
+      text(mebibytes(facts.encode_peak_bytes), 0), text(mebibytes(facts.decode_peak_bytes), 0)]);
   });
-  fill("facts", rows, ["", data.metrics[at("metric").value].label, "range", "container %",
+  fill("facts", rows, ["", data.metrics[metric].label, "range", "container %",
     "encode frames/s", "decode frames/s", "encode MiB", "decode MiB"]);
 }
 
 function drawSpeed() {
   const byCodec = data.differences[at("metric").value]?.[at("anchor").value] ?? {};
   const traces = data.codecs.map(codec => {
-    const rate = codec === at("anchor").value ? 0 : byCodec[codec]?.mean.rate ?? null;
-    const speeds = ["encode_seconds", "decode_seconds"].map(n => framesPerSecond(codec, n));
+    const rate = codec === at("anchor").value ? 0 : byCodec[codec]?.rate ?? null;
+    const {encode_speed, decode_speed} = data.facts[codec];
     return {
-      name: codec, mode: "markers", x: speeds, y: [rate, rate], text: ["encode", "decode"],
+      name: codec, mode: "markers", x: [encode_speed, decode_speed], y: [rate, rate],
+      text: ["encode", "decode"],
       marker: {color: colour(codec), size: 11, symbol: ["circle", "circle-open"]},
-      hovertemplate: "%{text}: %{x:.1f} frames/s<br>%{y:.1f} %<extra>%{fullData.name}</extra>",
+      hovertemplate: "%{text}: %{x:.2f} frames/s<br>%{y:.1f} %<extra>%{fullData.name}</extra>",
     };
   }).filter(trace => trace.x.every(speed => speed !== null) && trace.y[0] !== null);
   at("speed").hidden = !traces.length;
   at("untimed").hidden = Boolean(traces.length);
   if (traces.length) {
-    draw("speed", traces, {title: {text: "frames per second (full: encode, open: decode)"}, type: "log"},
+    const title = "frames per second (full: encode, open: decode)";
+    draw("speed", traces, logAxis(title, traces.flatMap(trace => trace.x)),
       {title: {text: `bits against ${at("anchor").value} [%]`}});
   }
 }
 
 function kilobits(curve, point) {
   const clip = data.clips.find(entry => entry.name === curve.clip);
-  if (!clip) return "–";
+  if (!clip) return NOTHING;
   return fixed(point.bits_per_pixel * clip.width * clip.height * clip.frame_rate / 1000, 1);
 }
 
 function drawPoints() {
   const metrics = Object.keys(data.metrics), clip = at("clip").value;
   const curves = clip === MEAN ? data.means : data.curves.filter(curve => curve.clip === clip);
+  const text = (value, digits) => value === null || value === undefined
+    ? NOTHING : fixed(value, digits);
   const rows = curves.flatMap(curve => curve.points.map(point => row([
     `${curve.codec} ${point.setting}`, point.bits_per_pixel.toFixed(4), kilobits(curve, point),
-    point.file_bytes ?? "–", point.container_bytes ?? "–",
-    ...metrics.map(name => name in point.metrics
-      ? fixed(point.metrics[name], name === "ms_ssim" ? 4 : 2) : "–"),
+    text(point.file_bytes, 0), text(point.container_bytes, 0),
+    ...metrics.map(name => text(point.metrics[name], name === "ms_ssim" ? 4 : 2)),
+    text(point.encode_seconds, 2), text(point.decode_seconds, 2),
   ])));
-  fill("points", rows, [clip, "bits/pixel", "kbit/s", "bytes", "of container",
-    ...metrics.map(name => data.metrics[name].label)]);
+  fill("points", rows, ["", "bits/pixel", "kbit/s", "bytes", "container bytes",
+    ...metrics.map(name => data.metrics[name].label), "encode s", "decode s"]);
 }
 
 function listCommands() {
@@ -335,7 +336,7 @@ function start() {
   at("zoom").onchange = resizePictures;
   listenToDivider();
   listCommands();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  DARK.addEventListener("change", drawAll);
   drawAll();
 }
 

@@ -1,0 +1,77 @@
+"""What holds for a codec over all clips and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
+
+from neuvid.evaluation.results import Curve, Evaluation, Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecFacts:
+    """Shares, speeds and memory of a codec; None where an encoding does not tell.
+
+    `container_share` is that of the files' bytes, 0..1, in the mean over the encodings. Speeds
+    are all frames over all seconds, in frames per second; memory is the highest peak in bytes.
+    """
+
+    container_share: float | None
+    encode_speed: float | None
+    decode_speed: float | None
+    encode_peak_bytes: int | None
+    decode_peak_bytes: int | None
+
+
+def codec_facts(evaluation: Evaluation, codec: str) -> CodecFacts:
+    """Return what holds for a codec, by its name."""
+    points = [point for curve in _curves(evaluation, codec) for point in curve.points]
+    return CodecFacts(
+        container_share=_container_share(points),
+        encode_speed=_speed(evaluation, codec, "encode_seconds"),
+        decode_speed=_speed(evaluation, codec, "decode_seconds"),
+        encode_peak_bytes=_highest(points, "encode_peak_bytes"),
+        decode_peak_bytes=_highest(points, "decode_peak_bytes"),
+    )
+
+
+def quality_range(evaluation: Evaluation, codec: str, metric: str) -> tuple[float, float] | None:
+    """Return a metric at the lowest and at the highest rate, in the mean over the clips.
+
+    It is None where a clip lacks the metric.
+    """
+    columns = [curve.values(metric) for curve in _curves(evaluation, codec)]
+    known = [values for values in columns if values is not None]
+    if not known or len(known) < len(columns):
+        return None
+    return fmean(values[0] for values in known), fmean(values[-1] for values in known)
+
+
+def _curves(evaluation: Evaluation, codec: str) -> Iterator[Curve]:
+    return (curve for curve in evaluation.curves if curve.codec == codec)
+
+
+def _container_share(points: list[Point]) -> float | None:
+    shares = [
+        point.container_bytes / point.file_bytes
+        for point in points
+        if point.container_bytes is not None and point.file_bytes
+    ]
+    return fmean(shares) if shares and len(shares) == len(points) else None
+
+
+def _speed(evaluation: Evaluation, codec: str, name: str) -> float | None:
+    frames, seconds = 0, 0.0
+    for curve in _curves(evaluation, codec):
+        for point in curve.points:
+            spent = getattr(point, name)
+            if spent is None:
+                return None
+            frames, seconds = frames + curve.conditions.frames, seconds + spent
+    return frames / seconds if seconds else None
+
+
+def _highest(points: list[Point], name: str) -> int | None:
+    peaks = [getattr(point, name) for point in points]
+    return max(peaks) if peaks and None not in peaks else None

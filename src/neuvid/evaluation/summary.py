@@ -1,0 +1,95 @@
+"""The numbers of an evaluation in one table, as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+
+from neuvid.evaluation.bdrate import compare_codecs
+from neuvid.evaluation.facts import codec_facts, quality_range
+from neuvid.evaluation.metrics import METRICS
+from neuvid.evaluation.results import Evaluation
+
+NOTHING = "–"
+
+
+def summary(evaluation: Evaluation, metric: str) -> str:
+    """Return a line and a table: each codec's quality, differences, and speed where it is known.
+
+    The differences are of bits at an equal `metric`, against the codec of the column. Lines below
+    the table tell why some are missing.
+    """
+    anchors = evaluation.codecs
+    speeds = {codec: _speeds(evaluation, codec) for codec in anchors}
+    timed = any(speed != NOTHING for pair in speeds.values() for speed in pair)
+    head = ["", METRICS[metric].label, *(f"against {anchor}" for anchor in anchors)]
+    head += ["encode frames/s", "decode frames/s"] if timed else []
+    rows = []
+    for codec in anchors:
+        differences = [_difference(evaluation, anchor, codec, metric) for anchor in anchors]
+        row = [codec, _range(evaluation, codec, metric), *differences]
+        rows.append(row + speeds[codec] if timed else row)
+    parts = (_title(evaluation, metric), markdown_table(head, rows), _refusals(evaluation, metric))
+    return "\n\n".join(part for part in parts if part)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; columns after the first are aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = [
+        "-" * width if number == 0 else "-" * (width - 1) + ":"
+        for number, width in enumerate(widths)
+    ]
+    return "\n".join(_line(cells, widths) for cells in (head, rule, *rows))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (
+        cell.ljust(width) if number == 0 else cell.rjust(width)
+        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f"| {' | '.join(padded)} |"
+
+
+def _title(evaluation: Evaluation, metric: str) -> str:
+    count = len(evaluation.clips)
+    frames = sorted({clip.frames for clip in evaluation.clips})
+    span = "–".join(str(number) for number in dict.fromkeys((frames[0], frames[-1])))
+    clips = f"{count} clip{'' if count == 1 else 's'} of {span} frames"
+    return f"Bits at equal {METRICS[metric].label}, {clips}:"
+
+
+def _range(evaluation: Evaluation, codec: str, metric: str) -> str:
+    ends = quality_range(evaluation, codec, metric)
+    digits = 4 if METRICS[metric].unit == "1" else 1
+    return NOTHING if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+
+
+def _difference(evaluation: Evaluation, anchor: str, codec: str, metric: str) -> str:
+    if anchor == codec:
+        return ""
+    comparison = compare_codecs(evaluation, anchor, codec, metric)
+    if comparison.rate is None:
+        return NOTHING
+    count, clips = comparison.rate_clips, len(evaluation.clips)
+    part = "" if count == clips else f" ({count} of {clips} clips)"
+    return f"{comparison.rate:+.1f} %{part}"
+
+
+def _refusals(evaluation: Evaluation, metric: str) -> str:
+    """Name each pair of codecs that is refused for a clip, and why."""
+    lines = []
+    for anchor, codec in combinations(evaluation.codecs, 2):
+        deltas = compare_codecs(evaluation, anchor, codec, metric).clips.values()
+        reasons = Counter(delta.refusal for delta in deltas if delta.refusal)
+        for reason, count in reasons.items():
+            clips = f"{count} of {len(evaluation.clips)} clips"
+            lines.append(f"- {codec} against {anchor}, {clips}: {reason}")
+    return "\n".join(lines)
+
+
+def _speeds(evaluation: Evaluation, codec: str) -> list[str]:
+    facts = codec_facts(evaluation, codec)
+    speeds = (facts.encode_speed, facts.decode_speed)
+    return [NOTHING if speed is None else f"{speed:.2f}" for speed in speeds]
