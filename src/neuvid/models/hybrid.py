@@ -29,8 +29,14 @@ from neuvid.nn.blocks import (
     patchify,
     unpatchify,
 )
-from neuvid.nn.motion import BLOCK, compensate_features, compensate_picture, search_motion
-from neuvid.nn.rounding import lower_bound
+from neuvid.nn.motion import (
+    BLOCK,
+    QUARTERS,
+    compensate_features,
+    compensate_picture,
+    search_motion,
+)
+from neuvid.nn.rounding import lower_bound, round_to
 from neuvid.priors.checkerboard import FOUR_STEPS, TWO_STEPS, code_in_steps
 from neuvid.priors.hyperprior import Hyperprior
 
@@ -69,7 +75,7 @@ class HybridState(State):
 
 
 class MotionCoder(nn.Module):
-    """Codes vectors as differences of neighbours, given the last frame's feature and vectors."""
+    """Codes vectors as combinations of neighbours, given the last frame's feature and vectors."""
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
@@ -96,7 +102,10 @@ class MotionCoder(nn.Module):
         positions: Tensor,
         coder: LatentCoder,
     ) -> Tensor:
-        """Code vectors [B, 2, 2h, 2w] (None when reading), given the last ones and a feature."""
+        """Code vectors [B, 2, 2h, 2w] (None when reading), given the last ones and a feature.
+
+        Returns them in quarter pixels, so that what stands still has vectors of zero.
+        """
         step = self.steps(positions)
         before = functional.pixel_unshuffle(last, 2) / BLOCK
         context = self.context(torch.cat((self.temporal(feature), before), 1))
@@ -117,7 +126,8 @@ class MotionCoder(nn.Module):
         start = torch.zeros_like(before)
         coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder) * step
         details = self.refine(torch.cat((coded / BLOCK, context), 1))
-        return functional.pixel_shuffle(self.inverse(coded) + details, 2)
+        decoded = functional.pixel_shuffle(self.inverse(coded) + details, 2)
+        return round_to(decoded, 1 / QUARTERS)
 
 
 class HybridPrior(nn.Module):
@@ -219,13 +229,15 @@ class HybridModel(VideoModel[HybridState]):
             last = torch.zeros_like(feature[:, :2])
         found = None if frame is None else self._search(frame, state.picture, positions)
         vectors = self.motion.code(found, last, feature, positions, coder)
-        context = self._context(state.picture, feature, vectors)
-        y = None if frame is None else self._analyse(frame, context, positions)
+        prediction = compensate_picture(state.picture, vectors)
+        context = self._context(prediction, compensate_features(feature, vectors))
+        y = None if frame is None else self._analyse(frame - prediction, context, positions)
         y_hat = self.prior.code(y, context, positions, coder)
         decoded = self.decoder(torch.cat((self.up(y_hat), context), 1))
         feature = decoded * self.decoder_bank(positions)
-        picture = unpatchify(self.head(self.recon(feature))).clamp(0.0, 1.0)
-        return replace(state, picture=picture, feature=feature, vectors=vectors)
+        # What motion leaves is added to its prediction: still content passes as it is.
+        picture = prediction + unpatchify(self.head(self.recon(feature)))
+        return replace(state, picture=picture.clamp(0.0, 1.0), feature=feature, vectors=vectors)
 
     def render(self, state: HybridState) -> Tensor:
         """Return the picture [B, 3, H, W] in [0, 1] that `state` stands for."""
@@ -238,13 +250,12 @@ class HybridModel(VideoModel[HybridState]):
         costs = low * (high / low) ** (positions / (ANCHORS - 1))
         return search_motion(frame[:, 0], reference[:, 0], costs)
 
-    def _context(self, picture: Tensor, feature: Tensor, vectors: Tensor) -> Tensor:
-        predicted = self.embed_prediction(patchify(compensate_picture(picture, vectors)))
-        moved = compensate_features(feature, vectors)
-        context: Tensor = self.context(torch.cat((predicted, moved), 1))
+    def _context(self, prediction: Tensor, feature: Tensor) -> Tensor:
+        predicted = self.embed_prediction(patchify(prediction))
+        context: Tensor = self.context(torch.cat((predicted, feature), 1))
         return context
 
-    def _analyse(self, frame: Tensor, context: Tensor, positions: Tensor) -> Tensor:
-        merged = self.encoder(torch.cat((self.embed(patchify(frame)), context), 1))
+    def _analyse(self, residual: Tensor, context: Tensor, positions: Tensor) -> Tensor:
+        merged = self.encoder(torch.cat((self.embed(patchify(residual)), context), 1))
         y: Tensor = self.down(merged * self.encoder_bank(positions))
         return y

@@ -249,12 +249,13 @@ def _initialise_hybrid(model: HybridModel) -> None:
             _set_near_identity(network)
     for conv in (model.picture_adaptor, model.embed, model.embed_prediction):
         _set_embedding(conv)
-    _set_sum(_adaptor(model.context[0]), 0.0)
-    _set_sum(_adaptor(model.encoder[0]), -1.0)
+    for merging in (model.context[0], model.encoder[0], model.decoder[0]):
+        _set_sum(_adaptor(merging), 0.0)
     _set_down(model.down)
     _set_up(model.up.spread, 1.0)
-    _set_sum(_adaptor(model.decoder[0]), 1.0)
     _set_head(model.head)
+    for conv in (model.embed, model.head):  # of residuals, which are zero in the mean
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     _initialise_hybrid_prior(model.prior)
     _initialise_motion(model.motion)
 

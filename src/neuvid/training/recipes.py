@@ -217,11 +217,11 @@ FM_SMALL_VIDEO_RECIPE = Recipe(
     validation_frames=8,
     validation_crop=192,
     stages=(
-        replace(_SMALL_PAIRS, steps=600, learning_rate=8e-4, warm_up_steps=100),
-        _small_chain(3, 500, 8e-4),
-        _small_chain(6, 1800, 6e-4),
-        _small_chain(10, 1200, 4e-4),
-        replace(_small_chain(17, 500, 2e-4, detach_every=8), final_fraction=0.02),
+        replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
+        _small_chain(3, 400, 8e-4),
+        _small_chain(6, 1500, 6e-4),
+        _small_chain(10, 900, 4e-4),
+        replace(_small_chain(17, 300, 2e-4, detach_every=8), final_fraction=0.02),
     ),
 )
 
