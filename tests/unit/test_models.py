@@ -22,18 +22,25 @@ from neuvid.models.checkpoint import (
 from neuvid.models.complexity import measure_complexity
 from neuvid.models.presets import PRESETS, RT_SMALL, build_model
 from neuvid.models.published import read_published
+from neuvid.training.initialisation import initialise
 
 
 def test_presets_are_as_large_as_the_papers_say() -> None:
-    small, middle, large = (
-        measure_complexity(PRESETS[name]) for name in ("rt-small", "rt", "rt-large")
-    )
+    middle, large = (measure_complexity(PRESETS[name]) for name in ("rt", "rt-large"))
     assert middle.image_parameters == large.image_parameters == 45_651_314
     assert middle.video_parameters == 20_691_456
     inter = sum(middle.inter.values())
     assert inter == pytest.approx(194.94, rel=0.001)
     assert sum(large.inter.values()) == pytest.approx(2 * inter, rel=0.03)
-    assert 16 < sum(small.inter.values()) < 26
+
+
+@pytest.mark.parametrize(("name", "most"), [("rt-small", 26), ("fm-small", 30)])
+def test_small_presets_are_small(name: str, most: float, tmp_path: Path) -> None:
+    assert 16 < sum(measure_complexity(PRESETS[name]).inter.values()) < most
+    network = build_model(PRESETS[name])
+    initialise(network)
+    save_model(tmp_path / "model.safetensors", name, network, {})
+    assert (tmp_path / "model.safetensors").stat().st_size < 12e6
 
 
 def test_complexity_counts_each_convolution() -> None:
