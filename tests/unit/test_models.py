@@ -29,9 +29,9 @@ def test_presets_are_as_large_as_the_papers_say() -> None:
     middle, large = (measure_complexity(PRESETS[name]) for name in ("rt", "rt-large"))
     assert middle.image_parameters == large.image_parameters == 45_651_314
     assert middle.video_parameters == 20_691_456
-    inter = sum(middle.inter.values())
+    inter = sum(middle.inter[0].values())
     assert inter == pytest.approx(194.94, rel=0.001)
-    assert sum(large.inter.values()) == pytest.approx(2 * inter, rel=0.03)
+    assert sum(large.inter[0].values()) == pytest.approx(2 * inter, rel=0.03)
 
 
 @pytest.mark.parametrize(("name", "most"), [("rt-small", 26), ("fm-small", 30)])
@@ -47,10 +47,11 @@ def test_complexity_counts_each_convolution() -> None:
     config = RT_SMALL
     complexity = measure_complexity(config)
     per_patch = 8 * 8 * 1000
-    assert complexity.inter["embed"] == 192 * config.feature_channels / per_patch
+    (inter,) = complexity.inter
+    assert inter["embed"] == 192 * config.feature_channels / per_patch
     latents = config.latent_channels * 9 * config.feature_channels
-    assert complexity.inter["down"] == latents / (4 * per_patch)
-    assert not any(name.startswith("intra") for name in complexity.inter)
+    assert inter["down"] == latents / (4 * per_patch)
+    assert not any(name.startswith("intra") for name in inter)
     assert all(name.startswith("intra") for name in complexity.intra)
 
 
@@ -166,3 +167,9 @@ def test_published_checkpoints_are_recognised(tmp_path: Path) -> None:
         read_published([path])
     with pytest.raises(UnreadableInput, match="a second DCVC-RT video"):
         read_published([path, path])
+    other = tmp_path / "other.pth"
+    torch.save({"mv_y_q_enc": torch.ones(2, 1, 1, 1)}, other)
+    with pytest.raises(UnreadableInput, match="DCVC-FM image checkpoint is needed"):
+        read_published([other])
+    with pytest.raises(UnreadableInput, match="DCVC-RT image checkpoint is needed"):
+        read_published([path, other])
