@@ -90,3 +90,10 @@ def test_routes_are_exact_networks_of_their_own(network: Slimmable, route: int) 
     make_exact(both)
     assert torch.equal(both[0](route, *inputs()), both[1](*inputs()))
     assert torch.allclose(both[0](route, *inputs()), network(route, *inputs()), atol=1e-2)
+
+
+@pytest.mark.parametrize("widths", [(8, 4), (4, 8)])
+def test_networks_that_differ_otherwise_are_refused(widths: tuple[int, int]) -> None:
+    """The second has a shrinking width, or a layer that only some routes need."""
+    with pytest.raises(ValueError, match="widths alone"):
+        Slimmable(lambda route: DepthConvBlock(INPUTS, widths[route]), 2)

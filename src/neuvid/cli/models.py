@@ -12,7 +12,8 @@ from neuvid.models.presets import PRESETS
 def models(json: Json = False) -> None:
     """List the models that neuvid knows by name.
 
-    Multiply-accumulates are those of encoding and rendering a frame, in thousands per pixel.
+    Multiply-accumulates are those of encoding and rendering a frame, in thousands per pixel; for
+    inter frames on each route of the model.
     """
     rows = [_row(name) for name in PRESETS]
     if json:
@@ -22,6 +23,8 @@ def models(json: Json = False) -> None:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
     if isinstance(value, float):
         return f"{value:.2f}"
     return "no weights" if value is None else str(value)
@@ -35,6 +38,6 @@ def _row(name: str) -> dict[str, object]:
         "image_parameters": complexity.image_parameters,
         "video_parameters": complexity.video_parameters,
         "intra_kmac_per_pixel": sum(complexity.intra.values()),
-        "inter_kmac_per_pixel": sum(complexity.inter.values()),
+        "inter_kmac_per_pixel": [sum(route.values()) for route in complexity.inter],
         "checkpoint": checkpoint_digest(weights).hex() if weights else None,
     }

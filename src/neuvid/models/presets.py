@@ -7,6 +7,7 @@ from typing import Any
 
 from neuvid.errors import InvalidSetting
 from neuvid.models.base import ModelConfig, VideoModel
+from neuvid.models.dynamic import DynamicConfig, DynamicModel
 from neuvid.models.hybrid import HybridConfig, HybridModel
 from neuvid.models.implicit import ImplicitConfig, ImplicitModel
 from neuvid.models.intra import IntraConfig
@@ -59,17 +60,21 @@ RT_SMALL = ImplicitConfig(
 FM = MotionConfig()
 FM_SMALL = HybridConfig(intra=INTRA_SMALL)
 
+DYNAMIC = DynamicConfig()
+
 PRESETS: dict[str, ModelConfig] = {
     "rt": RT,
     "rt-large": RT_LARGE,
     "rt-small": RT_SMALL,
     "fm": FM,
     "fm-small": FM_SMALL,
+    "dynamic": DYNAMIC,
 }
 FAMILIES: dict[type[ModelConfig], Any] = {
     ImplicitConfig: ImplicitModel,
     MotionConfig: MotionModel,
     HybridConfig: HybridModel,
+    DynamicConfig: DynamicModel,
 }
 
 

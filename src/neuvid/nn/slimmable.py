@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ class Slimmable(nn.Module):
     `make(route)` makes the network of a route, 0..routes-1; networks differ in widths alone. Each
     layer takes the first inputs and outputs of the widest one's, so that the weights of a route
     contain those of the routes before it. Where maps are concatenated, fixed widths come first.
+
+    Raises ValueError when some network has another layer, or a wider one.
     """
 
     def __init__(self, make: Callable[[int], nn.Module], routes: int) -> None:
@@ -29,6 +32,8 @@ class Slimmable(nn.Module):
         self.widest = make(routes - 1)
         with torch.device("meta"):
             self._networks = tuple(make(route) for route in range(routes))  # without weights
+        if not all(_is_part(*neighbours) for neighbours in pairwise(self._networks)):
+            raise ValueError("networks of routes must differ in widths alone, and grow")
 
     @property
     def routes(self) -> int:
@@ -58,6 +63,19 @@ class Slimmable(nn.Module):
         network = copy.deepcopy(self._networks[route]).to_empty(device=device)
         network.load_state_dict(self.weights(route))
         return network.requires_grad_(False)
+
+
+def _is_part(network: nn.Module, wider: nn.Module) -> bool:
+    """Return whether a network has the layers of another one, none of them wider."""
+    shapes, wider_shapes = (
+        {name: weight.shape for name, weight in each.named_parameters()}
+        for each in (network, wider)
+    )
+    return shapes.keys() == wider_shapes.keys() and all(
+        size <= larger
+        for name, shape in shapes.items()
+        for size, larger in zip(shape, wider_shapes[name], strict=True)
+    )
 
 
 def _part(parameter: Tensor, shape: torch.Size, *, halved: bool) -> Tensor:

@@ -1,0 +1,184 @@
+"""Laws of the families with routes: each is a codec, and the route may change at every frame."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+from clips import assert_same, moving_frames, moving_info
+from torch import Tensor, nn
+
+from neuvid.bitstream.packet import Packet
+from neuvid.choice import FrameChoice
+from neuvid.codec.decoder import Decoder, header_of
+from neuvid.codec.encoder import Encoder
+from neuvid.codec.schedule import Schedule
+from neuvid.entropy.coder import RateEstimator
+from neuvid.models.base import State
+from neuvid.models.checkpoint import LoadedModel, load_model, save_model
+from neuvid.models.complexity import measure_complexity
+from neuvid.models.dynamic import DynamicConfig, DynamicModel
+from neuvid.models.picture import PictureConfig
+from neuvid.models.presets import DYNAMIC
+from neuvid.nn.slimmable import Slimmable
+from neuvid.priors.channelwise import ChannelwisePrior
+from neuvid.rate.controller import FrameStats, FrameView
+from neuvid.video.colour import frame_to_tensor, tensor_to_frame
+from neuvid.video.frame import ClipInfo, Frame
+
+TINY_FLOW = DynamicConfig(
+    intra=PictureConfig(
+        trunk_channels=(8, 8, 16), latent_channels=16, hyper_channels=4, refine_channels=4
+    ),
+    feature_channels=(12, 12, 16),
+    full_channels=(4, 6, 8, 8),
+    half_channels=(4, 8, 12, 12),
+    quarter_channels=(8, 12, 12, 16),
+    latent_channels=(4, 8, 12, 16),
+    motion_channels=8,
+    hyper_channels=4,
+    temporal_channels=8,
+    prior_channels=8,
+)
+CHANGING = (0, 3, 1, 2, 0, 2, 3, 0)
+CONSTANT = [(route,) for route in range(4)]
+INFO = moving_info((80, 48))
+FRAMES = list(moving_frames(INFO, 6))
+
+
+def save_flow_model(path: Path) -> Path:
+    """Write a checkpoint of random weights whose latents are not all 0."""
+    torch.manual_seed(5)
+    network = DynamicModel(TINY_FLOW)
+    weights = network.state_dict()
+    for layer in (
+        "intra.encoder.4",
+        "estimator.levels.3.8",
+        "motion_transform.encoder.2",
+        "encoder.widest.encoder.2",
+    ):
+        weights[f"{layer}.weight"].mul_(20.0)
+    for module in ("motion_transform.encoder_scale", "encoder.widest.scale"):
+        weights[f"{module}.logarithms"].copy_(torch.tensor([0.0, 2.0]))
+    save_model(path, "tiny", network, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load_model(save_flow_model(tmp_path_factory.mktemp("dynamic") / "flow.safetensors"))
+
+
+class Routing:
+    """Chooses routes in turn, again and again."""
+
+    def __init__(self, routes: Sequence[int], quality: float = 40.0) -> None:
+        self.routes = routes
+        self.quality = quality
+
+    def choose(self, view: FrameView) -> FrameChoice:
+        return view.plan.choice(self.quality, self.routes[view.number % len(self.routes)])
+
+    def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
+        """Learn nothing."""
+
+
+def encode(
+    model: LoadedModel, info: ClipInfo, frames: Sequence[Frame], control: Routing
+) -> tuple[list[Packet], list[Frame]]:
+    """Return the packets and the pictures that the encoder expects its decoder to show."""
+    packets, pictures = [], []
+    schedule = Schedule(scene_cuts=False, refresh_period=3)
+    with Encoder(model, info, control=control, schedule=schedule) as encoder:
+        for frame in frames:
+            packets += encoder.encode(frame)
+            with torch.inference_mode():
+                picture = model.network.render(encoder.state)
+            pictures.append(tensor_to_frame(picture, info.size, info.pixel_format, frame.pts))
+        packets += encoder.flush()
+    return packets, pictures
+
+
+def decode(model: LoadedModel, info: ClipInfo, packets: Sequence[Packet]) -> list[Frame]:
+    with Decoder(model, header_of(model, info)) as decoder:
+        ready = [frame for packet in packets for frame in decoder.decode(packet)]
+        return ready + decoder.flush()
+
+
+def tensors(state: State) -> list[Tensor]:
+    values = (getattr(state, field.name) for field in fields(state))
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+@torch.inference_mode()
+def walk(model: LoadedModel, routes: Sequence[int]) -> tuple[State, list[float]]:
+    """Return the state after frames on the routes in turn, and the bits of each frame."""
+    state, bits = model.network.initial_state(48, 80), []
+    schedule = Schedule()
+    for number, route in enumerate(routes):
+        estimator = RateEstimator(noise=False)
+        choice = schedule.plan(number, 0, 0).choice(40.0, route)
+        frame = frame_to_tensor(FRAMES[number], INFO.pixel_format)
+        state = model.network.code_frame(frame, state, choice, estimator)
+        bits.append(float(estimator.total()))
+    return state, bits
+
+
+def test_the_preset_is_as_large_as_the_paper_says() -> None:
+    complexity = measure_complexity(DYNAMIC)
+    assert 4e-6 * complexity.video_parameters == pytest.approx(61.02, rel=0.1)
+    macs = [sum(route.values()) * 1920 * 1080 / 1e9 for route in complexity.inter]
+    assert macs == pytest.approx([2.1, 2.3, 2.5, 2.8], rel=0.1)
+    assert macs[0] <= 0.75 * macs[-1]
+
+
+@pytest.mark.parametrize("routes", [*CONSTANT, CHANGING], ids=str)
+@pytest.mark.parametrize("size", [(64, 48), (17, 33)], ids=str)
+def test_decoder_shows_what_the_encoder_expects(
+    model: LoadedModel, routes: Sequence[int], size: tuple[int, int]
+) -> None:
+    info = moving_info(size)
+    control = Routing(routes)
+    packets, expected = encode(model, info, list(moving_frames(info, 6)), control)
+    assert [p.choice.route for p in packets] == [routes[n % len(routes)] for n in range(6)]
+    assert_same(decode(model, info, packets), expected)
+
+
+def test_features_have_full_width_on_every_route(model: LoadedModel) -> None:
+    shapes = [
+        [tensor.shape for tensor in tensors(walk(model, (route,) * 3)[0])] for route in range(4)
+    ]
+    assert shapes.count(shapes[0]) == len(shapes)
+
+
+def change_wider_routes(network: nn.Module, route: int) -> None:
+    """Change all weights that only routes wider than this one have."""
+    for module in network.modules():
+        if isinstance(module, Slimmable):
+            weights = list(module.widest.parameters())
+            total = torch.stack([part.sum() for part in module.weights(route).values()]).sum()
+            for weight, used in zip(weights, torch.autograd.grad(total, weights), strict=True):
+                weight.data += 1 - used
+        elif isinstance(module, ChannelwisePrior):
+            for wider in (*module.predictors[route + 1 :], *module.modulations[route:]):
+                for weight in wider.parameters():
+                    weight.data += 1
+            for bank in (module.encoder_steps, module.decoder_steps):
+                bank.vectors.data[:, module.channels[route] :] += 1
+
+
+@pytest.mark.parametrize("route", range(3))
+def test_a_route_never_depends_on_weights_of_wider_ones(model: LoadedModel, route: int) -> None:
+    changed = copy.deepcopy(model.network).requires_grad_(True)
+    change_wider_routes(changed, route)
+    other = replace(model, network=changed)
+    (state, bits), (twin, other_bits) = (
+        walk(each, (0, route, 0, route)) for each in (model, other)
+    )
+    assert bits == other_bits
+    assert all(map(torch.equal, tensors(state), tensors(twin)))
+    assert walk(model, (0, 3))[1] != walk(other, (0, 3))[1]
