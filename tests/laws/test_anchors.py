@@ -98,6 +98,16 @@ def test_rgb_is_coded_where_the_encoder_can(family: str, tmp_path: Path) -> None
     assert min(measure(clip, tmp_path / "decoded.rgb")["psnr_rgb"]) > 45
 
 
+def test_quantisers_of_rgb_mean_what_those_of_420_mean(tmp_path: Path, raw_clip: RawClip) -> None:
+    clip = extract_clip(moving_file(tmp_path / "rgb", PixelFormat.RGB), tmp_path, None)
+    for family in ("x264", "x265"):
+        luma = []
+        for coded in (clip, raw_clip):
+            _, decoded = code(fastest(family), coded, tmp_path)
+            luma.append(np.mean(measure(coded, decoded)["psnr_y"]))
+        assert luma[0] == pytest.approx(luma[1], abs=4)
+
+
 def test_clips_become_rgb_by_bt709(raw_clip: RawClip, tmp_path: Path) -> None:
     source = moving_file(tmp_path / "moving.y4m")
     rgb = extract_clip(source, tmp_path, None, as_rgb=True)

@@ -11,6 +11,7 @@ import pytest
 from clips import moving_frames, moving_info
 from evaluations import FRAMES, OPTIONS, X264, moving_file, numbers_in, small_evaluation
 
+from neuvid.bitstream.container import PacketReader
 from neuvid.cli.main import main
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.evaluation.anchors import FfmpegCodec, Structure
@@ -135,6 +136,15 @@ def test_an_interrupted_run_goes_on(clip: Path, tmp_path: Path) -> None:
     assert before.items() <= after.items()
     assert evaluate([clip], [X264], options).curves == whole.curves
     assert after == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/stream.264")}
+
+
+def test_codecs_code_rgb_where_it_is_asked_for(clip: Path, weights: Path, tmp_path: Path) -> None:
+    codecs = [find_codec(str(weights), OPTIONS), X264]
+    run = evaluate([clip], codecs, RunOptions(cache=tmp_path, points=1, rgb=True))
+    assert not run.failures
+    assert {curve.conditions.pixel_format for curve in run.curves} == {"rgb24"}
+    with (tmp_path / run.curves[0].points[0].key / "stream.nvid").open("rb") as file:
+        assert PacketReader(file).header.pixel_format == "rgb24"
 
 
 def test_another_setting_is_another_encoding(clip: Path, tmp_path: Path) -> None:
@@ -298,6 +308,8 @@ def test_commands(
     assert main(["eval", str(clip), str(tmp_path / "no.mp4"), *common[1:], "-o", str(report)]) == 1
     assert "there is no such file" in capsys.readouterr().err
     assert len(read_evaluation(report.with_suffix(".json")).curves) == 1
+    assert main(["eval", str(tmp_path / "no.mp4"), *common[1:], "-o", str(report)]) == 1
+    assert "Nothing was measured" in capsys.readouterr().out
 
 
 def test_frame_rates_are_exact(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from evaluations import X264, small_evaluation
 
 from neuvid.evaluation.report import write_report
-from neuvid.evaluation.results import Evaluation
+from neuvid.evaluation.results import Evaluation, Failure
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 OTHER = "x264:ultrafast:intra=2"  # the same curve, as if coded in another structure
@@ -37,7 +37,8 @@ def evaluation(folder: Path) -> Evaluation:
     curve = found.curve("moving", X264.name)
     assert curve
     apart = replace(curve, codec=OTHER, conditions=replace(curve.conditions, intra_period=2))
-    return replace(found, curves=(*found.curves, apart))
+    failure = Failure("other", "x265:medium", f"cannot read /{'long' * 30}/other.mp4")
+    return replace(found, curves=(*found.curves, apart), failures=(failure,))
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +100,13 @@ def test_it_fits_the_screen_and_draws_curves(page: Any, evaluation: Evaluation) 
         assert page.locator(f"#{plot} .scatterlayer path.js-line").first.is_visible()
     assert page.locator("#curves path.point").count() == 8
     assert page.locator("#differences tbody tr").count() == 2  # the clip, and the mean
-    assert page.locator("#points tbody tr").count() == 12
+    rows = page.locator("#points tbody tr")
+    assert rows.count() == 12
+    assert (
+        max(row.bounding_box()["height"] for row in rows.all()) < 100
+    )  # pixels: no column of letters
     assert X264.name in page.locator("#commands").inner_text()
+    assert "x265:medium" in page.locator("#failures").inner_text()
     assert "libx264 -preset ultrafast" in page.locator("#commands").inner_text()
 
 

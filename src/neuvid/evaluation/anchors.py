@@ -31,6 +31,7 @@ X26_PRESETS = (
     *("medium", "slow", "slower", "veryslow", "placebo"),
 )
 ZERO_LATENCY = "-zerolatency"
+X264_OFFSET = 12  # x264 alone counts quantisers of 10 bits from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Setting:
     quantiser: int
     structure: Structure
     threads: int
+    is_rgb: bool
 
     @property
     def period(self) -> int:
@@ -78,12 +80,13 @@ class Setting:
 def _x264(setting: Setting) -> list[str]:
     preset = setting.preset.removesuffix(ZERO_LATENCY)
     tune = "psnr" if preset == setting.preset else "zerolatency"
+    quantiser = setting.quantiser + (X264_OFFSET if setting.is_rgb else 0)
     options = [f"keyint={setting.period}", "min-keyint=1", "scenecut=0"]
     options += [f"threads={setting.threads}"]
     if not setting.structure.random_access:
         options += ["bframes=0", "rc-lookahead=0", "sync-lookahead=0", "sliced-threads=1"]
     return [
-        *["-c:v", "libx264", "-preset", preset, "-tune", tune, "-qp", str(setting.quantiser)],
+        *["-c:v", "libx264", "-preset", preset, "-tune", tune, "-qp", str(quantiser)],
         *["-x264-params", ":".join(options)],
         *["-bsf:v", "filter_units=remove_types=6"],  # a message that lists all options
     ]
@@ -225,7 +228,8 @@ class FfmpegCodec:
 
     def identity(self, quantiser: float) -> str:
         """Return text that differs where streams may differ."""
-        return f"{self.version} {self._arguments(quantiser)} {EXACT} {FROM_RGB} {TO_RGB}"
+        arguments = self._arguments(quantiser, is_rgb=False)  # the clip tells the rest
+        return f"{self.version} {arguments} {EXACT} {FROM_RGB} {TO_RGB} {X264_OFFSET}"
 
     def qualities(self, points: int) -> list[float]:
         """Return `points` quantisers, from the fewest bits to the most."""
@@ -248,7 +252,8 @@ class FfmpegCodec:
             raise InvalidSetting(f"pixel format for {self.name}", got=got, expected="yuv420p")
         source = raw_input(clip.path, clip.format)
         convert = ["-vf", FROM_RGB] if is_rgb else []
-        return run_ffmpeg([*source, *convert, *self._arguments(quantiser), str(stream)])
+        arguments = self._arguments(quantiser, is_rgb=is_rgb)
+        return run_ffmpeg([*source, *convert, *arguments, str(stream)])
 
     def decode(self, clip: RawClip, stream: Path, decoded: Path) -> Cost:
         """Decode a stream of `encode` into bare planes; raise UnwritableOutput."""
@@ -262,6 +267,12 @@ class FfmpegCodec:
         """Return the bytes of a stream that a bare stream would not have: none."""
         return 0
 
-    def _arguments(self, quantiser: float) -> list[str]:
-        setting = Setting(self.preset, round(quantiser), self.structure, self.threads)
+    def _arguments(self, quantiser: float, *, is_rgb: bool) -> list[str]:
+        setting = Setting(
+            preset=self.preset,
+            quantiser=round(quantiser),
+            structure=self.structure,
+            threads=self.threads,
+            is_rgb=is_rgb,
+        )
         return self._family.arguments(setting)

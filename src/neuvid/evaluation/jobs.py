@@ -107,7 +107,7 @@ def _run_alone(job: Job) -> Outcome:
 
 def _measure_job(job: Job, key: str, folder: Path) -> Point:
     clip, codec = job.clip, job.codec
-    stream, decoded = folder / f"stream{codec.suffix}", folder / f"decoded{clip.path.suffix}"
+    stream, decoded = folder / f"stream{codec.suffix}", folder / "decoded.yuv"
     encoding = codec.encode(clip, job.quality, stream)
     decoding = codec.decode(clip, stream, decoded)
     by_frame = measure(clip, decoded)

@@ -20,6 +20,8 @@ def summary(evaluation: Evaluation, metric: str) -> str:
     The differences are of bits at an equal `metric`, against the codec of the column. Lines below
     the table tell why some are missing.
     """
+    if not evaluation.curves:
+        return "Nothing was measured."
     anchors = evaluation.codecs
     speeds = {codec: _speeds(evaluation, codec) for codec in anchors}
     timed = any(speed != NOTHING for pair in speeds.values() for speed in pair)

@@ -4,8 +4,8 @@ const MEAN = "Mean of all clips";
 const NOTHING = "–";
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const COLOURS = {
-  light: ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#b87900", "#3394cf", "#7a57a8"],
-  dark: ["#4ea8de", "#ff8a4c", "#2fd0a0", "#e39bc6", "#f2b134", "#8ecdf5", "#b79bdb"],
+  light: ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#b87900", "#7a57a8", "#5b6770"],
+  dark: ["#4ea8de", "#ff8a4c", "#2fd0a0", "#e39bc6", "#f2b134", "#b79bdb", "#a8b3bd"],
 };
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "x"];
 const at = id => document.getElementById(id);
