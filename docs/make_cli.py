@@ -20,7 +20,7 @@ HEAD = """# Command line
     neuvid decode talk.nvid pictures/ --seek 12.5
     cat talk.y4m | neuvid encode - - | neuvid decode - - | ffplay -
 
-The exit code is 0 when all went well, 1 when `decode --keep-going` lost frames, 2 after one line
+The exit code is 0 when all went well, 1 when `decode --keep-going` met damage, 2 after one line
 `neuvid: error: ...` that names the cause, 130 after Ctrl-C. Output files appear when they are
 whole: whatever goes wrong, no part of one is left.
 

@@ -297,8 +297,25 @@ def test_salvage_says_what_is_lost(
     out, err = capsys.readouterr()
     numbers = json.loads(out)
     assert 0 < numbers["written_frames"] == FRAMES - numbers["lost_frames"]
-    assert f"{numbers['lost_frames']} frames are lost" in err and "cut.nvid" in err
+    assert f"lost frames: {numbers['lost_frames']}" in err and "cut.nvid" in err
     assert (folder / "x.y4m").read_bytes().count(b"FRAME\n") == numbers["written_frames"]
+
+
+def test_damage_that_costs_no_frame_is_told_as_well(
+    stream: Path, checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "cut.nvid").write_bytes(stream.read_bytes()[:-1])
+    arguments = ["decode", "cut.nvid", "x.y4m", "--model", str(checkpoint)]
+    assert main([*arguments, "--keep-going"]) == 1
+    assert "lost frames: 0, the rest is written" in capsys.readouterr().err
+    assert (folder / "x.y4m").read_bytes().count(b"FRAME\n") == FRAMES
+
+
+def test_termination_while_python_ends_is_quiet() -> None:
+    late = "import atexit, os; atexit.register(os.kill, os.getpid(), 15)"
+    program = (NEUVID[0], "-c", f"{late}; {NEUVID[2]}", "models", "--json")
+    process = subprocess.run(program, capture_output=True)
+    assert (process.returncode, process.stderr) == (-signal.SIGTERM, b"")
 
 
 def test_seeking(stream: Path, checkpoint: Path, folder: Path) -> None:

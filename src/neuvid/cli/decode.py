@@ -13,7 +13,7 @@ from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, s
 from neuvid.codec.decoder import MAX_PIXELS
 from neuvid.codec.streams import DecodeReport, decode_stream
 
-LOSS = 1  # exit code
+DAMAGE = 1  # exit code
 
 
 def decode(
@@ -35,7 +35,7 @@ def decode(
         bool,
         typer.Option(
             "--keep-going",
-            help="Write what is intact of a damaged stream; the exit code is 1 if frames are lost.",
+            help="Write what is intact of a damaged stream; the exit code is then 1.",
         ),
     ] = False,
     model: StreamModel = None,
@@ -65,9 +65,9 @@ def decode(
     else:
         print(f"{target}: {summary_of(report.statistics)}", file=sys.stderr)
     if report.damage is not None:
-        lost = f"{report.lost_frames} frames are lost, the rest is written"
+        lost = f"lost frames: {report.lost_frames}, the rest is written"
         print(f"neuvid: error: {source} is damaged, {lost}: {report.damage}", file=sys.stderr)
-        raise typer.Exit(LOSS)
+        raise typer.Exit(DAMAGE)
 
 
 def _numbers(report: DecodeReport) -> dict[str, object]:

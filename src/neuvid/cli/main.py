@@ -91,6 +91,7 @@ def run() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     code = main(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to clean up
     try:
         sys.stdout.flush()
     except OSError:  # told already; Python must not try again
