@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
+from neuvid.models.block_motion import ANCHORS, MotionCoder, bank_positions, search_vectors
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
     DepthConvBlock,
@@ -29,23 +29,12 @@ from neuvid.nn.blocks import (
     patchify,
     unpatchify,
 )
-from neuvid.nn.motion import (
-    BLOCK,
-    QUARTERS,
-    compensate_features,
-    compensate_picture,
-    search_motion,
-)
-from neuvid.nn.rounding import lower_bound, round_to
-from neuvid.priors.checkerboard import FOUR_STEPS, TWO_STEPS, code_in_steps
+from neuvid.nn.motion import compensate_features, compensate_picture
+from neuvid.nn.rounding import lower_bound
+from neuvid.priors.checkerboard import TWO_STEPS, code_in_steps
 from neuvid.priors.hyperprior import Hyperprior
 
-LEVEL_OFFSETS = (0, 8, 4)  # added to the quality at each level of the pattern
-POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
-ANCHORS = 4  # rows of a bank, evenly spread over the positions
-VECTOR_VALUES = 8  # of the four blocks at one position of the motion latent
 QUANT_STEP_MIN = 0.5
-BIT_COSTS = (500.0, 4.0)  # of a vector's bit in the search, at the lowest and the highest position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,62 +61,6 @@ class HybridState(State):
 
     feature: Tensor | None = None  # [B, C, H/8, W/8]
     vectors: Tensor | None = None  # [B, 2, H/8, W/8] in pixels
-
-
-class MotionCoder(nn.Module):
-    """Codes vectors as combinations of neighbours, given the last frame's feature and vectors."""
-
-    def __init__(self, config: HybridConfig) -> None:
-        super().__init__()
-        width = config.motion_channels
-        self.temporal = Down(config.feature_channels, width)
-        self.context = DepthConvBlock(width + VECTOR_VALUES, width)
-        self.transform = SignalPointwise(VECTOR_VALUES, VECTOR_VALUES)
-        self.first = SignalPointwise(width, 2 * VECTOR_VALUES)
-        self.adaptors = nn.ModuleList(
-            DepthConvBlock(VECTOR_VALUES + width, width) for _ in FOUR_STEPS[1:]
-        )
-        self.spatial = SignalPointwise(width, 2 * VECTOR_VALUES)
-        self.steps = StepBank(ANCHORS, VECTOR_VALUES)
-        self.inverse = SignalPointwise(VECTOR_VALUES, VECTOR_VALUES)
-        self.refine = nn.Sequential(
-            DepthConvBlock(VECTOR_VALUES + width, width), SignalPointwise(width, VECTOR_VALUES)
-        )
-
-    def code(
-        self,
-        vectors: Tensor | None,
-        last: Tensor,
-        feature: Tensor,
-        positions: Tensor,
-        coder: LatentCoder,
-    ) -> Tensor:
-        """Code vectors [B, 2, 2h, 2w] (None when reading), given the last ones and a feature.
-
-        Returns them in quarter pixels, so that what stands still has vectors of zero.
-        """
-        step = self.steps(positions)
-        before = functional.pixel_unshuffle(last, 2) / BLOCK
-        context = self.context(torch.cat((self.temporal(feature), before), 1))
-        values = None
-        if vectors is not None:
-            values = self.transform(functional.pixel_unshuffle(vectors, 2)) / step
-
-        def parameters(number: int, coded: Tensor) -> tuple[Tensor, Tensor]:
-            if number == 0:
-                params = self.first(context)
-            else:
-                params = self.spatial(
-                    self.adaptors[number - 1](torch.cat((coded * (step / BLOCK), context), 1))
-                )
-            scales, means = params.chunk(2, 1)
-            return scales / step, means / step
-
-        start = torch.zeros_like(before)
-        coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder) * step
-        details = self.refine(torch.cat((coded / BLOCK, context), 1))
-        decoded = functional.pixel_shuffle(self.inverse(coded) + details, 2)
-        return round_to(decoded, 1 / QUARTERS)
 
 
 class HybridPrior(nn.Module):
@@ -174,7 +107,9 @@ class HybridPrior(nn.Module):
 
         values = None if scaled is None else scaled / quant_step
         start = torch.zeros_like(quant_step)
-        return code_in_steps(values, TWO_STEPS, parameters, start, coder) * (quant_step * unit)
+        coded = code_in_steps(values, TWO_STEPS, parameters, start, coder)
+        y_hat: Tensor = coded * (quant_step * unit)
+        return y_hat
 
 
 class HybridModel(VideoModel[HybridState]):
@@ -186,7 +121,7 @@ class HybridModel(VideoModel[HybridState]):
         width, latent = config.feature_channels, config.latent_channels
         self.intra: IntraModel = IntraModel(config.intra)
         self.picture_adaptor = SignalPointwise(PATCH_VALUES, width)
-        self.motion = MotionCoder(config)
+        self.motion = MotionCoder(width, config.motion_channels)
         self.embed = SignalPointwise(PATCH_VALUES, width)
         self.embed_prediction = SignalPointwise(PATCH_VALUES, width)
         self.context = nn.Sequential(
@@ -220,14 +155,14 @@ class HybridModel(VideoModel[HybridState]):
             return replace(state, picture=picture, feature=None, vectors=None)
         if state.picture is None:
             raise ValueError("no frame was coded yet")
-        positions = (quality + LEVEL_OFFSETS[choice.level]) * ((ANCHORS - 1) / POSITION_MAX)
+        positions = bank_positions(quality, choice.level)
         feature = state.feature
         if feature is None or choice.refresh:
             feature = self.picture_adaptor(patchify(state.picture))
         last = state.vectors
         if last is None:
             last = torch.zeros_like(feature[:, :2])
-        found = None if frame is None else self._search(frame, state.picture, positions)
+        found = None if frame is None else search_vectors(frame, state.picture, positions)
         vectors = self.motion.code(found, last, feature, positions, coder)
         prediction = compensate_picture(state.picture, vectors)
         context = self._context(prediction, compensate_features(feature, vectors))
@@ -244,11 +179,6 @@ class HybridModel(VideoModel[HybridState]):
         if state.picture is None:
             raise ValueError("no frame was coded yet")
         return state.picture
-
-    def _search(self, frame: Tensor, reference: Tensor, positions: Tensor) -> Tensor:
-        low, high = BIT_COSTS
-        costs = low * (high / low) ** (positions / (ANCHORS - 1))
-        return search_motion(frame[:, 0], reference[:, 0], costs)
 
     def _context(self, prediction: Tensor, feature: Tensor) -> Tensor:
         predicted = self.embed_prediction(patchify(prediction))

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
 from neuvid.models.base import VideoModel
-from neuvid.models.hybrid import ANCHORS, POSITION_MAX, HybridModel, HybridPrior, MotionCoder
+from neuvid.models.block_motion import ANCHORS, POSITION_MAX, MotionCoder
+from neuvid.models.hybrid import HybridModel, HybridPrior
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
