@@ -309,6 +309,14 @@ def test_intra_periods_are_bounded(period: int) -> None:
         Schedule(period)
 
 
+def test_routes_are_bounded(model: LoadedModel) -> None:
+    with pytest.raises(InvalidSetting, match="route is 4"):
+        FixedQuality(32, route=4)
+    info = moving_info()
+    with pytest.raises(InvalidSetting, match=r"route is 1; allowed is 0\.\.0 for tiny"):
+        encode(model, info, moving_frames(info, 2), FixedQuality(32, route=1))
+
+
 def test_refresh_periods_are_bounded() -> None:
     with pytest.raises(InvalidSetting, match="refresh period"):
         Schedule(refresh_period=-1)

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 from clips import moving_frames, moving_info
-from evaluations import FRAMES, OPTIONS, X264, moving_file, numbers_in, small_evaluation
+from evaluations import (
+    FRAMES,
+    OPTIONS,
+    X264,
+    moving_file,
+    numbers_in,
+    small_evaluation,
+    tiny_checkpoint,
+)
+from test_dynamic import save_flow_model
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.cli.main import main
@@ -105,6 +114,21 @@ def test_the_file_that_was_measured_decodes_to_what_was_measured(
     assert main(["decode", str(stream), str(decoded), "--model", str(weights)]) == 0
     assert measure(raw_clip, decoded) == point.by_frame
     assert 0 < (point.container_bytes or 0) < (point.file_bytes or 0)
+
+
+def test_routes_are_codecs_of_their_own(clip: Path, tmp_path: Path) -> None:
+    network = save_flow_model(tmp_path / "routes.safetensors")
+    names = [f"{network}:route={route}" for route in (1, 3)]
+    codecs = [
+        find_codec(name, OPTIONS) for name in (*names, f"{tiny_checkpoint(tmp_path)}:route=1")
+    ]
+    run = evaluate([clip], codecs, RunOptions(cache=tmp_path / "cache", points=1, frames=3))
+    sizes = {curve.codec: curve.points[0].file_bytes for curve in run.curves}
+    assert set(sizes) == {"routes:route=1", "routes:route=3"}
+    assert sizes["routes:route=1"] != sizes["routes:route=3"]
+    assert [(failure.codec, failure.reason) for failure in run.failures] == [
+        ("tiny:route=1", "route is 1; allowed is 0..0 for tiny")
+    ]
 
 
 def test_results_survive_their_file(evaluation: Evaluation, tmp_path: Path) -> None:

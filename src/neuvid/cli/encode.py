@@ -53,6 +53,9 @@ def encode(
             show_default="as the model needs",
         ),
     ] = None,
+    route: Annotated[
+        int, typer.Option(help="Width of the networks for inter frames; 0: the narrowest.")
+    ] = 0,
     frames: Annotated[
         int | None, typer.Option(help="Encode so many frames at most.", show_default="all")
     ] = None,
@@ -89,7 +92,7 @@ def encode(
         raise InvalidSetting("output", got=target, expected=f"a file that ends in {STREAM_SUFFIX}")
     rate = _frame_rate(fps)
     raw = _raw_format(source, size, rate, pixel_format)
-    control, schedule = FixedQuality(qp), Schedule(intra_period, scene_cuts, refresh)
+    control, schedule = FixedQuality(qp, route), Schedule(intra_period, scene_cuts, refresh)
     if threads:
         torch.set_num_threads(threads)
     loaded = load_model(model, device=device, arithmetic=arithmetic)

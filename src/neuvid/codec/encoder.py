@@ -18,6 +18,7 @@ from neuvid.codec.decoder import header_of
 from neuvid.codec.schedule import CutDetector, Schedule
 from neuvid.codec.statistics import packet_bytes
 from neuvid.entropy.coder import SymbolWriter
+from neuvid.errors import InvalidSetting
 from neuvid.models.base import GRID, State
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.rate.controller import FramePlan, FrameStats, FrameView, RateController, Trial
@@ -90,9 +91,15 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, frame: Frame) -> list[Packet]:
-        """Code the next frame and return the packets that are ready: none, one or several."""
+        """Code the next frame and return the packets that are ready: none, one or several.
+
+        Raises InvalidSetting when a route is chosen that the model does not have.
+        """
         tensor = frame_to_tensor(frame, self.clip.pixel_format).to(self.model.device)
         choice = self.control.choose(self._view(frame, tensor))
+        if choice.route >= self.header.routes:
+            expected = f"0..{self.header.routes - 1} for {self.model.name}"
+            raise InvalidSetting("route", got=choice.route, expected=expected)
         self._pending.append(self._code(frame, tensor, choice))
         self._trials.clear()
         if choice.kind is FrameKind.INTRA:

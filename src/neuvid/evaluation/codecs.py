@@ -20,7 +20,7 @@ CHECKPOINT = ".safetensors"
 
 SETTING = re.compile(r":(?=[a-z]+=)")  # before each setting behind a codec's name
 COMMON_SETTINGS = ("intra",)
-OWN_SETTINGS = ("intra", "refresh")
+OWN_SETTINGS = ("intra", "refresh", "route")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ def find_codec(text: str, options: CodecOptions) -> Codec | Published:
             device=options.device,
             chosen=options.qualities,
             refresh_period=settings.get("refresh"),
+            route=settings.get("route", 0),
             settings=suffix,
         )
     family, colon, preset = name.partition(":")

@@ -37,8 +37,9 @@ class NeuvidCodec:
     """A model of neuvid at constant qualities; `model` is a preset or a checkpoint file.
 
     `chosen` are the qualities to code at, else they are spread over all. `refresh_period` is
-    that of a schedule. `settings` are those that the name tells, such as ":refresh=32".
-    Raises InvalidSetting for qualities and periods out of range, and as `load_model` does.
+    that of a schedule, `route` that of the inter frames. `settings` are those that the name
+    tells, such as ":refresh=32". Raises InvalidSetting for qualities, periods and routes out of
+    range, and as `load_model` does.
     """
 
     model: str
@@ -47,13 +48,14 @@ class NeuvidCodec:
     device: str = "cpu"
     chosen: tuple[float, ...] = ()
     refresh_period: int | None = None
+    route: int = 0
     settings: str = ""
 
     suffix = ".nvid"
 
     def __post_init__(self) -> None:
-        for quality in self.chosen:
-            FixedQuality(quality)  # checks the range
+        for quality in self.chosen or (0,):
+            self._control(quality)  # checks the ranges
         self._schedule()  # checks the periods
         self._load()
 
@@ -76,7 +78,8 @@ class NeuvidCodec:
     def identity(self, quality: float) -> str:
         """Return text that differs where streams may differ."""
         weights = f"{self.model} {self._load().digest.hex()}"
-        return f"{weights} {_code_digest()} {quality} {self._schedule()} {self.device}"
+        choices = f"{quality} {self.route} {self._schedule()}"
+        return f"{weights} {_code_digest()} {choices} {self.device}"
 
     def qualities(self, points: int) -> list[float]:
         """Return the qualities asked for, else `points` of them, from the fewest bits on."""
@@ -87,19 +90,19 @@ class NeuvidCodec:
 
     def encode(self, clip: RawClip, quality: float, stream: Path) -> Cost:
         """Encode a clip; the time of loading the model does not count."""
-        model, schedule = self._load(), self._schedule()
+        model, control, schedule = self._load(), self._control(quality), self._schedule()
 
         def work() -> None:
             with open_clip(clip.path, raw=clip.format) as frames:
-                encode_clip(
-                    frames, stream, model=model, control=FixedQuality(quality), schedule=schedule
-                )
+                encode_clip(frames, stream, model=model, control=control, schedule=schedule)
 
         raw = f"--size {clip.size} --fps {clip.format.frame_rate}"
         raw += f" --pixel-format {clip.format.pixel_format.value}"
         setting = f"--qp {quality:g} --intra-period {schedule.intra_period} --no-scene-cuts"
         if self.refresh_period is not None:
             setting += f" --refresh {self.refresh_period}"
+        if self.route:
+            setting += f" --route {self.route}"
         command = f"neuvid encode {clip.path} {stream} --model {self.model} {setting} {raw}"
         return self._measure(command, work)
 
@@ -117,6 +120,9 @@ class NeuvidCodec:
         with stream.open("rb") as file:
             payloads = [len(p.payload) for p in PacketReader(file) if isinstance(p, Packet)]
         return stream.stat().st_size - sum(payloads)
+
+    def _control(self, quality: float) -> FixedQuality:
+        return FixedQuality(quality, self.route)
 
     def _schedule(self) -> Schedule:
         period = self.structure.intra_period

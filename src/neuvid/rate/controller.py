@@ -78,16 +78,19 @@ class RateController(Protocol):
 class FixedQuality:
     """The same quality for every frame: 0..63, rounded to quarter steps.
 
-    Raises InvalidSetting when it is out of range.
+    Inter frames take the same `route`, where the model has several. Raises InvalidSetting when
+    quality or route is out of range.
     """
 
-    def __init__(self, quality: float) -> None:
-        FrameChoice(FrameKind.INTRA, quality)  # checks the range
+    def __init__(self, quality: float, route: int = 0) -> None:
+        FrameChoice(FrameKind.INTRA, quality, route=route)  # checks the ranges
         self.quality = round_quality(quality)
+        self.route = route
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the planned choice at the fixed quality."""
-        return view.plan.choice(self.quality)
+        route = self.route if view.plan.kind is FrameKind.INTER else 0
+        return view.plan.choice(self.quality, route)
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
         """Learn nothing."""
