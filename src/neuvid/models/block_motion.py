@@ -17,7 +17,7 @@ LEVEL_OFFSETS = (0, 8, 4)  # added to the quality at each level of the pattern
 POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
 ANCHORS = 4  # rows of a bank, evenly spread over the positions
 VECTOR_VALUES = 8  # of the four blocks at one position of the motion latent
-BIT_COSTS = (500.0, 4.0)  # of a vector's bit in the search, at the lowest and the highest position
+BIT_COSTS = (300.0, 9.0)  # of a vector's bit in the search, at the lowest and the highest position
 
 
 def bank_positions(quality: Tensor, level: int) -> Tensor:

@@ -219,9 +219,8 @@ FM_SMALL_VIDEO_RECIPE = Recipe(
     stages=(
         replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
         _small_chain(3, 400, 8e-4),
-        _small_chain(6, 1500, 6e-4),
-        _small_chain(10, 900, 4e-4),
-        replace(_small_chain(17, 300, 2e-4, detach_every=8), final_fraction=0.02),
+        _small_chain(6, 500, 4e-4),
+        replace(_small_chain(10, 450, 3e-4), final_fraction=0.02),
     ),
 )
 
