@@ -12,7 +12,7 @@ from synthetic import pan, texture, write_video
 
 from neuvid.models.base import ModelConfig
 from neuvid.models.checkpoint import LoadedModel, load_model, save_model
-from neuvid.models.presets import FM_SMALL, INTRA_SMALL, RT_SMALL, build_model
+from neuvid.models.presets import DYNAMIC_SMALL, FM_SMALL, INTRA_SMALL, RT_SMALL, build_model
 from neuvid.training.initialisation import initialise
 from neuvid.training.preparation import prepare
 
@@ -52,7 +52,25 @@ TINY_HYBRID = replace(
     encoder_blocks=1,
     decoder_blocks=1,
 )
-FAMILIES: dict[str, ModelConfig] = {"implicit": TINY_IMPLICIT, "hybrid": TINY_HYBRID}
+TINY_DYNAMIC = replace(
+    DYNAMIC_SMALL,
+    intra=TINY_INTRA,
+    feature_channels=96,
+    route_channels=(32, 48, 64, 96),
+    latent_channels=(8, 16, 24, 32),
+    hyper_channels=8,
+    temporal_channels=32,
+    prior_channels=32,
+    motion_channels=16,
+    context_blocks=1,
+    encoder_blocks=1,
+    decoder_blocks=1,
+)
+FAMILIES: dict[str, ModelConfig] = {
+    "implicit": TINY_IMPLICIT,
+    "hybrid": TINY_HYBRID,
+    "dynamic": TINY_DYNAMIC,
+}
 
 
 def save_untrained(path: Path, config: ModelConfig, seed: int) -> Path:

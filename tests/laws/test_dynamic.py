@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from clips import assert_same, moving_frames, moving_info
+from conftest import FAMILIES, save_untrained
 from torch import Tensor, nn
 
 from neuvid.bitstream.packet import Packet
@@ -19,11 +20,11 @@ from neuvid.codec.encoder import Encoder
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import RateEstimator
 from neuvid.models.base import State
-from neuvid.models.checkpoint import LoadedModel, load_model, save_model
+from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
 from neuvid.models.complexity import measure_complexity
 from neuvid.models.dynamic import DynamicConfig, DynamicModel
 from neuvid.models.picture import PictureConfig
-from neuvid.models.presets import DYNAMIC
+from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL
 from neuvid.nn.slimmable import Slimmable
 from neuvid.priors.channelwise import ChannelwisePrior
 from neuvid.rate.controller import FrameStats, FrameView
@@ -68,9 +69,18 @@ def save_flow_model(path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", params=["flow", "hybrid"])
+def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the checkpoint of a tiny model of the paper's kind, or of the small kind."""
+    path = tmp_path_factory.mktemp("dynamic") / "tiny.safetensors"
+    if request.param == "flow":
+        return save_flow_model(path)
+    return save_untrained(path, FAMILIES["dynamic"], seed=1)
+
+
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(save_flow_model(tmp_path_factory.mktemp("dynamic") / "flow.safetensors"))
+def model(weights: Path) -> LoadedModel:
+    return load_model(weights)
 
 
 class Routing:
@@ -128,6 +138,11 @@ def walk(model: LoadedModel, routes: Sequence[int]) -> tuple[State, list[float]]
     return state, bits
 
 
+def test_the_small_preset_saves_work_on_narrow_routes() -> None:
+    macs = [sum(route.values()) for route in measure_complexity(DYNAMIC_SMALL).inter]
+    assert macs == sorted(macs) and macs[-1] < 30 and macs[0] <= 0.75 * macs[-1]
+
+
 def test_the_preset_is_as_large_as_the_paper_says() -> None:
     complexity = measure_complexity(DYNAMIC)
     assert 4e-6 * complexity.video_parameters == pytest.approx(61.02, rel=0.1)
@@ -172,7 +187,8 @@ def change_wider_routes(network: nn.Module, route: int) -> None:
 
 
 @pytest.mark.parametrize("route", range(3))
-def test_a_route_never_depends_on_weights_of_wider_ones(model: LoadedModel, route: int) -> None:
+def test_a_route_never_depends_on_weights_of_wider_ones(weights: Path, route: int) -> None:
+    model = load_model(weights, arithmetic=Arithmetic.FLOAT32)
     changed = copy.deepcopy(model.network).requires_grad_(True)
     change_wider_routes(changed, route)
     other = replace(model, network=changed)

@@ -34,7 +34,9 @@ def test_presets_are_as_large_as_the_papers_say() -> None:
     assert sum(large.inter[0].values()) == pytest.approx(2 * inter, rel=0.03)
 
 
-@pytest.mark.parametrize(("name", "most"), [("rt-small", 26), ("fm-small", 30)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("rt-small", 26), ("fm-small", 30), ("dynamic-small", 30)]
+)
 def test_small_presets_are_small(name: str, most: float, tmp_path: Path) -> None:
     assert 16 < sum(measure_complexity(PRESETS[name]).inter[-1].values()) < most
     network = build_model(PRESETS[name])

@@ -8,6 +8,7 @@ from typing import Any
 from neuvid.errors import InvalidSetting
 from neuvid.models.base import ModelConfig, VideoModel
 from neuvid.models.dynamic import DynamicConfig, DynamicModel
+from neuvid.models.dynamic_hybrid import DynamicHybridConfig, DynamicHybridModel
 from neuvid.models.hybrid import HybridConfig, HybridModel
 from neuvid.models.implicit import ImplicitConfig, ImplicitModel
 from neuvid.models.intra import IntraConfig
@@ -61,6 +62,7 @@ FM = MotionConfig()
 FM_SMALL = HybridConfig(intra=INTRA_SMALL)
 
 DYNAMIC = DynamicConfig()
+DYNAMIC_SMALL = DynamicHybridConfig(intra=INTRA_SMALL)
 
 PRESETS: dict[str, ModelConfig] = {
     "rt": RT,
@@ -69,12 +71,14 @@ PRESETS: dict[str, ModelConfig] = {
     "fm": FM,
     "fm-small": FM_SMALL,
     "dynamic": DYNAMIC,
+    "dynamic-small": DYNAMIC_SMALL,
 }
 FAMILIES: dict[type[ModelConfig], Any] = {
     ImplicitConfig: ImplicitModel,
     MotionConfig: MotionModel,
     HybridConfig: HybridModel,
     DynamicConfig: DynamicModel,
+    DynamicHybridConfig: DynamicHybridModel,
 }
 
 

@@ -9,6 +9,7 @@ makes of it.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from torch import Tensor, nn
 from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
 from neuvid.models.base import VideoModel
 from neuvid.models.block_motion import ANCHORS, POSITION_MAX, MotionCoder
+from neuvid.models.dynamic_hybrid import DynamicHybridModel, FeatureDecoder, ResidualEncoder
 from neuvid.models.hybrid import HybridModel, HybridPrior
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
+from neuvid.priors.channelwise import ChannelwisePrior
 from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS, LambdaRange
 
 TRANSFORM_CHANNELS = 96  # degrees of freedom of an 8x8 block of 4:2:0 video
@@ -49,6 +52,9 @@ def initialise(model: VideoModel[Any]) -> None:
             case HybridModel():
                 _initialise_intra(model.intra)
                 _initialise_hybrid(model)
+            case DynamicHybridModel():
+                _initialise_intra(model.intra)
+                _initialise_dynamic(model)
             case _:
                 raise TypeError(f"a {type(model).__name__} has no analytic initialisation")
 
@@ -92,6 +98,16 @@ def _latent_order(latents: int) -> list[tuple[int, int, int, float, bool]]:
     return [(channel, i, j, frequency, luma) for frequency, channel, i, j, luma in chosen]
 
 
+def _by_use() -> list[int]:
+    """Return the place of each coefficient when those of the first latents come first."""
+    used = dict.fromkeys(channel for channel, *_ in _latent_order(4 * TRANSFORM_CHANNELS))
+    place = {channel: number for number, channel in enumerate(used)}
+    return [place[channel] for channel in range(TRANSFORM_CHANNELS)]
+
+
+IN_ORDER = list(range(TRANSFORM_CHANNELS))  # places of coefficients among features
+
+
 def _haar(i: int, j: int) -> Tensor:
     """Return the 2x2 Haar filter with `i` and `j` sign changes down and across."""
     rows = torch.tensor([1.0, -1.0 if i else 1.0])
@@ -99,36 +115,37 @@ def _haar(i: int, j: int) -> Tensor:
     return 0.5 * torch.outer(rows, columns)
 
 
-def _set_down(conv: nn.Conv2d) -> None:
+def _set_down(conv: nn.Conv2d, places: list[int] = IN_ORDER) -> None:
     """Make a 3x3 stride-2 convolution combine 2x2 blocks."""
     conv.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     for latent, (channel, i, j, _, _) in enumerate(_latent_order(conv.out_channels)):
-        conv.weight[latent, channel, 1:, 1:] += _haar(i, j)
+        conv.weight[latent, places[channel], 1:, 1:] += _haar(i, j)
 
 
-def _set_up(conv: nn.Conv2d, gain: float) -> None:
+def _set_up(conv: nn.Conv2d, gain: float, places: list[int] = IN_ORDER) -> None:
     """Make the convolution before a pixel shuffle undo `_set_down`, times `gain`."""
     conv.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     middle = conv.kernel_size[0] // 2
     for latent, (channel, i, j, _, _) in enumerate(_latent_order(conv.in_channels)):
-        taps = conv.weight[4 * channel : 4 * channel + 4, latent, middle, middle]
+        first = 4 * places[channel]
+        taps = conv.weight[first : first + 4, latent, middle, middle]
         taps += gain * _haar(i, j).flatten()
 
 
-def _set_embedding(conv: nn.Conv2d) -> None:
+def _set_embedding(conv: nn.Conv2d, places: list[int] = IN_ORDER) -> None:
     """Make a 1x1 convolution transform patches, centred on mid-grey."""
     forward, _ = _block_transform()
-    conv.weight[:TRANSFORM_CHANNELS, :, 0, 0] = forward
+    conv.weight[places, :, 0, 0] = forward
     conv.bias.copy_(-0.5 * conv.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
 
 
-def _set_head(conv: nn.Conv2d) -> None:
+def _set_head(conv: nn.Conv2d, places: list[int] = IN_ORDER) -> None:
     """Make a 1x1 convolution turn coefficients into patches."""
     _, inverse = _block_transform()
     conv.weight.mul_(OUTPUT_GAIN)
-    conv.weight[:, :TRANSFORM_CHANNELS, 0, 0] = inverse
+    conv.weight[:, places, 0, 0] = inverse
     nn.init.constant_(conv.bias, 0.5)  # type: ignore[arg-type]
 
 
@@ -151,6 +168,14 @@ def _set_sum(conv: nn.Conv2d, second: float) -> None:
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
 
+def _set_pass(conv: nn.Conv2d) -> None:
+    """Make a 1x1 convolution pass its last channels on."""
+    channels = conv.out_channels
+    conv.weight.mul_(OUTPUT_GAIN)
+    conv.weight[:, -channels:, 0, 0] += torch.eye(channels)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+
 def _set_steps(bank: StepBank, lambdas: LambdaRange, spacing: float = 1.0) -> None:
     """Fill the bank with the steps of high-rate theory: bits fall as distortion grows.
 
@@ -166,13 +191,22 @@ def _set_steps(bank: StepBank, lambdas: LambdaRange, spacing: float = 1.0) -> No
         bank.vectors[:, latent] = 0.5 * squared.log()
 
 
-def _set_parameters(conv: nn.Conv2d, first: int, latents: int, spread: float) -> None:
-    """Make a 1x1 convolution predict constant scales from row `first` on, then zero means."""
+def _set_parameters(conv: nn.Conv2d, row: int, latents: range, spread: float) -> None:
+    """Make a 1x1 convolution predict constant scales from a row on, then zero means."""
     conv.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    for latent, (*_, frequency, is_luma) in enumerate(_latent_order(latents)):
+    order = _latent_order(latents.stop)[latents.start :]
+    for latent, (*_, frequency, is_luma) in enumerate(order):
         scale = spread * (1 if is_luma else 0.5) / max(1.0, frequency) ** 1.3
-        conv.bias[first + latent] = max(scale, SCALE_MIN * 0.1)  # type: ignore[index]
+        conv.bias[row + latent] = max(scale, SCALE_MIN * 0.1)  # type: ignore[index]
+
+
+def _set_inter_parameters(conv: nn.Conv2d, latents: range) -> None:
+    """Make a 1x1 convolution predict steps of 1, constant scales and zero means."""
+    count = len(latents)
+    _set_parameters(conv, count, latents, INTER_SPREAD)
+    conv.weight[:count] *= OUTPUT_GAIN
+    conv.bias[:count] = 1.0  # type: ignore[index]
 
 
 def _set_prior(prior: FactorisedPrior) -> None:
@@ -183,8 +217,8 @@ def _set_prior(prior: FactorisedPrior) -> None:
     nn.init.zeros_(prior.bend)
 
 
-def _last(network: nn.Sequential) -> nn.Conv2d:
-    layer = network[-1]
+def _last(network: nn.Module) -> nn.Conv2d:
+    layer = network[-1] if isinstance(network, nn.Sequential) else None
     if not isinstance(layer, nn.Conv2d):
         raise TypeError("the last layer is no convolution")
     return layer
@@ -208,10 +242,10 @@ def _initialise_intra_prior(prior: IntraPrior) -> None:
     _set_prior(prior.hyperprior.prior)
     _set_steps(prior.step_bank, INTRA_LAMBDAS)
     fusion = _last(prior.fusion)
-    _set_parameters(fusion, 2, latents, INTRA_SPREAD)
+    _set_parameters(fusion, 2, range(latents), INTRA_SPREAD)
     fusion.weight[:2] = 0.0
     fusion.bias[:2] = -math.log(2)  # type: ignore[index]  # a step of 1
-    _set_parameters(_last(prior.spatial), 0, latents, INTRA_SPREAD)
+    _set_parameters(_last(prior.spatial), 0, range(latents), INTRA_SPREAD)
 
 
 def _initialise_implicit(model: ImplicitModel) -> None:
@@ -237,11 +271,8 @@ def _initialise_implicit_prior(prior: ImplicitPrior) -> None:
         raise TypeError("the analytic initialisation needs a step bank")
     _set_prior(prior.hyperprior.prior)
     _set_steps(prior.step_bank, INTER_LAMBDAS)
-    fusion = _last(prior.fusion)
-    _set_parameters(fusion, latents, latents, INTER_SPREAD)
-    fusion.weight[:latents] *= OUTPUT_GAIN
-    fusion.bias[:latents] = 1.0  # type: ignore[index]  # the quantiser step
-    _set_parameters(_last(prior.spatial), 0, latents, INTER_SPREAD)
+    _set_inter_parameters(_last(prior.fusion), range(latents))
+    _set_parameters(_last(prior.spatial), 0, range(latents), INTER_SPREAD)
 
 
 def _initialise_hybrid(model: HybridModel) -> None:
@@ -266,11 +297,44 @@ def _initialise_hybrid_prior(prior: HybridPrior) -> None:
     for bank in (prior.encoder_steps, prior.decoder_steps):
         _set_steps(bank, INTER_LAMBDAS, POSITION_MAX / (ANCHORS - 1))
     fusion = _last(prior.fusion)
-    latents = fusion.out_channels // 3
-    _set_parameters(fusion, latents, latents, INTER_SPREAD)
-    fusion.weight[:latents] *= OUTPUT_GAIN
-    fusion.bias[:latents] = 1.0  # type: ignore[index]  # the quantiser step
+    latents = range(fusion.out_channels // 3)
+    _set_inter_parameters(fusion, latents)
     _set_parameters(_last(prior.spatial), 0, latents, INTER_SPREAD)
+
+
+def _initialise_dynamic(model: DynamicHybridModel) -> None:
+    for name, network in model.named_children():
+        if name != "intra":
+            _set_near_identity(network)
+    places = _by_use()
+    encoder, decoder = model.encoder.widest, model.decoder.widest
+    if not isinstance(encoder, ResidualEncoder) or not isinstance(decoder, FeatureDecoder):
+        raise TypeError("the model has other networks")
+    for conv in (model.picture_adaptor, model.embed_prediction, encoder.embed):
+        _set_embedding(conv, places)
+    _set_sum(_adaptor(model.context[0]), 0.0)
+    for merging in (_adaptor(encoder.blocks[0]), _adaptor(decoder.blocks[0]), decoder.merge):
+        _set_pass(merging)
+    _set_down(encoder.down, places)
+    _set_up(decoder.up.spread, 1.0, places)
+    _set_head(model.head, places)
+    for conv in (encoder.embed, model.head):  # of residuals, which are zero in the mean
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    _initialise_channelwise_prior(model.prior)
+    _initialise_motion(model.motion)
+
+
+def _initialise_channelwise_prior(prior: ChannelwisePrior) -> None:
+    _set_prior(prior.hyperprior.prior)
+    for bank in (prior.encoder_steps, prior.decoder_steps):
+        _set_steps(bank, INTER_LAMBDAS, POSITION_MAX / (ANCHORS - 1))
+    groups = pairwise((0, *prior.channels))
+    for predictor, (first, end) in zip(prior.predictors, groups, strict=True):
+        _set_inter_parameters(_last(predictor), range(first, end))
+    for modulation in prior.modulations:
+        change = _last(modulation.get_submodule("change"))
+        change.weight.mul_(OUTPUT_GAIN)
+        nn.init.zeros_(change.bias)  # type: ignore[arg-type]
 
 
 def _initialise_motion(motion: MotionCoder) -> None:
