@@ -27,7 +27,7 @@ from neuvid.models.picture import PictureConfig
 from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL
 from neuvid.nn.slimmable import Slimmable
 from neuvid.priors.channelwise import ChannelwisePrior
-from neuvid.rate.controller import FrameStats, FrameView
+from neuvid.rate.controller import FixedQuality, FrameStats, FrameView
 from neuvid.video.colour import frame_to_tensor, tensor_to_frame
 from neuvid.video.frame import ClipInfo, Frame
 
@@ -159,8 +159,22 @@ def test_decoder_shows_what_the_encoder_expects(
     info = moving_info(size)
     control = Routing(routes)
     packets, expected = encode(model, info, list(moving_frames(info, 6)), control)
-    assert [p.choice.route for p in packets] == [routes[n % len(routes)] for n in range(6)]
+    assert [p.choice.route for p in packets[1:]] == [routes[n % len(routes)] for n in range(1, 6)]
     assert_same(decode(model, info, packets), expected)
+
+
+@pytest.mark.parametrize(
+    ("quality", "route"), [(0, 0), (10, 0), (10.25, 1), (30, 1), (30.25, 3), (63, 3)]
+)
+def test_a_quality_takes_the_narrowest_route_that_is_meant_for_it(
+    weights: Path, quality: float, route: int
+) -> None:
+    model = load_model(weights)
+    model.network.get_buffer("ladder").copy_(torch.tensor([10.0, 30.0, 30.0, 63.0]))
+    with Encoder(model, INFO, control=FixedQuality(quality), schedule=Schedule()) as encoder:
+        packets = [packet for frame in FRAMES[:2] for packet in encoder.encode(frame)]
+        packets += encoder.flush()
+    assert [packet.choice.route for packet in packets] == [0, route]
 
 
 def test_features_have_full_width_on_every_route(model: LoadedModel) -> None:

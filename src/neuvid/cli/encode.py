@@ -54,8 +54,9 @@ def encode(
         ),
     ] = None,
     route: Annotated[
-        int, typer.Option(help="Width of the networks for inter frames; 0: the narrowest.")
-    ] = 0,
+        int | None,
+        typer.Option(help="Width of the networks for inter frames, 0 to 3; else by quality."),
+    ] = None,
     frames: Annotated[
         int | None, typer.Option(help="Encode so many frames at most.", show_default="all")
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -68,6 +68,7 @@ class Encoder:
         self.header = header_of(model, clip)
         padded = clip.size.padded(GRID)
         self.state: State = model.network.initial_state(padded.height, padded.width)
+        self._ladder = model.network.route_ladder()
         self._cuts = CutDetector()
         self._number = 0
         self._last_intra = 0
@@ -136,7 +137,8 @@ class Encoder:
         """Return the plan of a frame `ahead` of this one, if this one is of a kind."""
         last_intra = self._number if kind is FrameKind.INTRA else self._last_intra
         period = self.model.network.refresh_period
-        return self.schedule.plan(self._number + ahead, last_intra, period)
+        plan = self.schedule.plan(self._number + ahead, last_intra, period)
+        return replace(plan, ladder=self._ladder)
 
     def _kind(self, frame: Tensor, may_be_cut: bool) -> FrameKind:
         """Decide a scene cut at the quality of the last frame."""

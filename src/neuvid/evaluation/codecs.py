@@ -76,7 +76,7 @@ def find_codec(text: str, options: CodecOptions) -> Codec | Published:
             device=options.device,
             chosen=options.qualities,
             refresh_period=settings.get("refresh"),
-            route=settings.get("route", 0),
+            route=settings.get("route"),
             settings=suffix,
         )
     family, colon, preset = name.partition(":")

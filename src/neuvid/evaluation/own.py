@@ -48,7 +48,7 @@ class NeuvidCodec:
     device: str = "cpu"
     chosen: tuple[float, ...] = ()
     refresh_period: int | None = None
-    route: int = 0
+    route: int | None = None
     settings: str = ""
 
     suffix = ".nvid"
@@ -101,7 +101,7 @@ class NeuvidCodec:
         setting = f"--qp {quality:g} --intra-period {schedule.intra_period} --no-scene-cuts"
         if self.refresh_period is not None:
             setting += f" --refresh {self.refresh_period}"
-        if self.route:
+        if self.route is not None:
             setting += f" --route {self.route}"
         command = f"neuvid encode {clip.path} {stream} --model {self.model} {setting} {raw}"
         return self._measure(command, work)

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from neuvid.choice import FrameChoice
+from neuvid.choice import QUALITIES, FrameChoice
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import FactorisedPrior, Gaussian, Laplace
 
@@ -85,6 +85,10 @@ class VideoModel(nn.Module, ABC, Generic[S]):
     @abstractmethod
     def render(self, state: S) -> Tensor:
         """Return the picture [B, 3, H, W] in [0, 1] that `state` stands for."""
+
+    def route_ladder(self) -> tuple[float, ...]:
+        """Return the highest quality that each route is meant for; the last is for all."""
+        return (QUALITIES - 1.0,) * self.routes
 
     def factorised_priors(self) -> list[FactorisedPrior]:
         """Return the priors that need rows in the integer tables, in order of their rows."""

@@ -124,6 +124,7 @@ class DynamicModel(VideoModel[DynamicState]):
     """Motion and contexts as in DCVC-FM, and a frame's autoencoder of one width for each route."""
 
     routes = ROUTES
+    ladder: Tensor  # [4] float32: the highest quality that each route is meant for
     laws = (Gaussian, Laplace)
     integer_arithmetic = False
     refresh_period = 32
@@ -131,6 +132,7 @@ class DynamicModel(VideoModel[DynamicState]):
     def __init__(self, config: DynamicConfig) -> None:
         super().__init__()
         self.config: DynamicConfig = config
+        self.register_buffer("ladder", torch.full((ROUTES,), QUALITIES - 1.0))
         fine, _, coarse = config.feature_channels
         temporal, hyper = config.temporal_channels, config.hyper_channels
         intra_row = len(self.laws) * SCALE_LEVELS
@@ -157,6 +159,10 @@ class DynamicModel(VideoModel[DynamicState]):
         self.decoder = Slimmable(partial(FrameDecoder, config), ROUTES)
         self.recon = nn.Sequential(_unet(fine), _unet(fine))
         self.head = SignalConv(fine, 3, 3, padding=1)
+
+    def route_ladder(self) -> tuple[float, ...]:
+        """Return the highest quality that each route is meant for; the last is for all."""
+        return tuple(self.ladder.tolist())
 
     def initial_state(self, height: int, width: int, batch: int = 1) -> DynamicState:
         """Return the state before the first frame of height x width, multiples of 16."""

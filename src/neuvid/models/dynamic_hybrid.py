@@ -111,10 +111,12 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
     """An intra model, a motion coder, and a coder of one width a route for what motion leaves."""
 
     routes = ROUTES
+    ladder: Tensor  # [4] float32: the highest quality that each route is meant for
 
     def __init__(self, config: DynamicHybridConfig) -> None:
         super().__init__()
         self.config: DynamicHybridConfig = config
+        self.register_buffer("ladder", torch.full((ROUTES,), QUALITIES - 1.0))
         width, hyper = config.feature_channels, config.hyper_channels
         self.intra: IntraModel = IntraModel(config.intra)
         self.picture_adaptor = SignalPointwise(PATCH_VALUES, width)
@@ -138,6 +140,10 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
         self.decoder_bank = StepBank(ANCHORS, width)
         self.recon = nn.Sequential(*blocks(config.recon_blocks, width))
         self.head = SignalPointwise(width, PATCH_VALUES)
+
+    def route_ladder(self) -> tuple[float, ...]:
+        """Return the highest quality that each route is meant for; the last is for all."""
+        return tuple(self.ladder.tolist())
 
     def initial_state(self, height: int, width: int, batch: int = 1) -> DynamicHybridState:
         """Return the state before the first frame of height x width, multiples of 16."""

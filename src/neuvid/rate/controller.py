@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from neuvid.choice import FrameChoice, FrameKind, round_quality
+from neuvid.choice import QUALITIES, FrameChoice, FrameKind, round_quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class FramePlan:
     """What the schedule says of a frame: all of its choice but quality and route.
 
     `since_intra` counts frames from the last intra frame, `place` is the frame's place in the
-    quality pattern; both are 0 for an intra frame.
+    quality pattern; both are 0 for an intra frame. `ladder` is the highest quality that each
+    route of the model is meant for.
     """
 
     kind: FrameKind
@@ -39,10 +40,19 @@ class FramePlan:
     refresh: bool
     since_intra: int
     place: int
+    ladder: tuple[float, ...] = (QUALITIES - 1.0,)
 
-    def choice(self, quality: float, route: int = 0) -> FrameChoice:
-        """Return the planned choice at a quality, rounded to what a packet can store."""
-        return FrameChoice(self.kind, round_quality(quality), self.level, route, self.refresh)
+    def choice(self, quality: float, route: int | None = None) -> FrameChoice:
+        """Return the planned choice at a quality, rounded to what a packet can store.
+
+        Without a route, the narrowest one that is meant for the quality; 0 for an intra frame.
+        """
+        rounded = round_quality(quality)
+        if self.kind is FrameKind.INTRA:
+            route = 0
+        elif route is None:
+            route = sum(highest < rounded for highest in self.ladder[:-1])
+        return FrameChoice(self.kind, rounded, self.level, route, self.refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +88,18 @@ class RateController(Protocol):
 class FixedQuality:
     """The same quality for every frame: 0..63, rounded to quarter steps.
 
-    Inter frames take the same `route`, where the model has several. Raises InvalidSetting when
-    quality or route is out of range.
+    Inter frames take the same `route`, without one the narrowest that is meant for the quality.
+    Raises InvalidSetting when quality or route is out of range.
     """
 
-    def __init__(self, quality: float, route: int = 0) -> None:
-        FrameChoice(FrameKind.INTRA, quality, route=route)  # checks the ranges
+    def __init__(self, quality: float, route: int | None = None) -> None:
+        FrameChoice(FrameKind.INTER, quality, route=route or 0)  # checks the ranges
         self.quality = round_quality(quality)
         self.route = route
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the planned choice at the fixed quality."""
-        route = self.route if view.plan.kind is FrameKind.INTER else 0
-        return view.plan.choice(self.quality, route)
+        return view.plan.choice(self.quality, self.route)
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
         """Learn nothing."""
