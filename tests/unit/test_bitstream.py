@@ -279,10 +279,19 @@ def inter_choices(header: StreamHeader) -> Iterator[FrameChoice]:
         yield FrameChoice(FrameKind.INTER, quality, level, route, refresh=True)
 
 
-@pytest.mark.parametrize(("levels", "routes"), [(3, 1), (1, 4)])
-@pytest.mark.parametrize("size", [0, 1, 127, 128, 16383, 16384, 65536, (1 << 20) - 1])
+PAYLOAD_SIZES = (0, 1, 127, 128, 16383, 16384, 65536)
+
+
+@pytest.mark.parametrize(
+    ("levels", "routes", "size"),
+    [
+        *((3, 1, size) for size in (*PAYLOAD_SIZES, (1 << 20) - 1)),
+        *((1, 4, size) for size in (*PAYLOAD_SIZES, (1 << 20) - 1)),
+        *((3, 4, size) for size in (*PAYLOAD_SIZES, 344 << 10)),
+    ],
+)
 def test_an_inter_frame_on_time_costs_8_bytes_beside_its_payload(
-    size: int, levels: int, routes: int
+    levels: int, routes: int, size: int
 ) -> None:
     header = replace(HEADER, levels=levels, routes=routes, time_base=1 / HEADER.frame_rate)
     packets: Written = [Packet(INTRA, b"", False, 0, 0)]
@@ -294,7 +303,7 @@ def test_an_inter_frame_on_time_costs_8_bytes_beside_its_payload(
     assert {s.size - size for s in stored[1:]} == {8}
 
 
-@pytest.mark.parametrize(("size", "overhead"), [(352_000, 8), (353_000, 12), (1 << 22, 13)])
+@pytest.mark.parametrize(("size", "overhead"), [(353_000, 12), (1 << 22, 13)])
 def test_longer_payloads_take_the_long_form(size: int, overhead: int) -> None:
     """With 3 levels and 4 routes, the short form ends before 0xFF000000 / 12144 bytes."""
     packets: Written = [
