@@ -18,6 +18,7 @@ constexpr int kSmallestSide = 32;    // of the coarsest picture of a pyramid
 constexpr int kLevels = 4;           // of a pyramid, at most
 constexpr int kCoarsestRange = 8;    // pixels, searched in full at the coarsest level
 constexpr int kDescentSteps = 16;    // of a descent to a better vector, at most
+constexpr int kLongestComponent = 4095;  // of a vector; longer ones cost the same
 
 struct Vector {
   int x = 0, y = 0;
@@ -89,9 +90,18 @@ int absolute_difference(const std::uint8_t* a, int a_stride, const std::uint8_t*
 
 int median(int a, int b, int c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); }
 
+// About the bits of a vector's component, in steps that do not depend on the mathematics library.
+std::array<float, kLongestComponent + 1> component_bits() {
+  std::array<float, kLongestComponent + 1> bits;
+  for (int i = 0; i <= kLongestComponent; i++)
+    bits[i] = 1.0f + std::round(32.0f * std::log2(1.0f + static_cast<float>(i))) / 16.0f;
+  return bits;
+}
+
 float vector_bits(Vector difference) {
-  const auto bits = [](int value) { return 1.0f + 2.0f * std::log2(1.0f + std::abs(value)); };
-  return bits(difference.x) + bits(difference.y);
+  static const auto bits = component_bits();
+  return bits[std::min(std::abs(difference.x), kLongestComponent)] +
+         bits[std::min(std::abs(difference.y), kLongestComponent)];
 }
 
 // One level of the pyramid: vectors in units of 1 / `units` of its pixels.

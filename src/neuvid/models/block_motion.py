@@ -29,7 +29,8 @@ def search_vectors(frame: Tensor, reference: Tensor, positions: Tensor) -> Tenso
     """Return vectors [B, 2, H/8, W/8] from a frame to a reference, both [B, 3, H, W]."""
     low, high = BIT_COSTS
     costs = low * (high / low) ** (positions / (ANCHORS - 1))
-    return search_motion(frame[:, 0], reference[:, 0], costs)
+    # Rounded, because powers differ between machines in their last bits.
+    return search_motion(frame[:, 0], reference[:, 0], (16 * costs).round() / 16)
 
 
 class MotionCoder(nn.Module):
