@@ -171,6 +171,15 @@ def test_codecs_code_rgb_where_it_is_asked_for(clip: Path, weights: Path, tmp_pa
         assert PacketReader(file).header.pixel_format == "rgb24"
 
 
+def test_an_interrupt_stops_what_has_not_begun(clip: Path, tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([clip], [X264], RunOptions(cache=tmp_path, points=12, jobs=2), interrupt)
+    assert 1 <= len(list(tmp_path.glob("*/stream.264"))) < 12
+
+
 def test_another_setting_is_another_encoding(clip: Path, tmp_path: Path) -> None:
     keys = set()
     settings = [Structure(), Structure(4), Structure(random_access=True)]

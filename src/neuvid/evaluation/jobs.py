@@ -66,10 +66,14 @@ def run_jobs(jobs: list[Job], processes: int, done: Callable[[Outcome], None]) -
         return list(outcomes.values())
     with ProcessPoolExecutor(processes, mp_context=SPAWN) as pool:
         futures = {pool.submit(run_job, job): number for number, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            with suppress(BrokenProcessPool):
-                outcomes[futures[future]] = future.result()
-                done(outcomes[futures[future]])
+        try:
+            for future in as_completed(futures):
+                with suppress(BrokenProcessPool):
+                    outcomes[futures[future]] = future.result()
+                    done(outcomes[futures[future]])
+        except BaseException:  # interrupted: what has not begun never begins
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     for number in outcomes.keys() ^ range(len(jobs)):  # where one is killed, all are stopped
         outcomes[number] = _run_alone(jobs[number])
         done(outcomes[number])
