@@ -14,11 +14,12 @@ from conftest import FAMILIES, save_untrained
 from torch import Tensor, nn
 
 from neuvid.bitstream.packet import Packet
-from neuvid.choice import FrameChoice
+from neuvid.choice import FrameChoice, FrameKind
 from neuvid.codec.decoder import Decoder, header_of
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import RateEstimator
+from neuvid.errors import InvalidSetting
 from neuvid.models.base import State
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
 from neuvid.models.complexity import measure_complexity
@@ -139,7 +140,9 @@ def walk(model: LoadedModel, routes: Sequence[int]) -> tuple[State, list[float]]
 
 
 def test_the_small_preset_saves_work_on_narrow_routes() -> None:
-    macs = [sum(route.values()) for route in measure_complexity(DYNAMIC_SMALL).inter]
+    complexity = measure_complexity(DYNAMIC_SMALL)
+    macs = [sum(route.values()) for route in complexity.inter]
+    assert 0 < sum(complexity.agent.values()) < 0.006 * macs[0]
     assert macs == sorted(macs) and macs[-1] < 30 and macs[0] <= 0.75 * macs[-1]
 
 
@@ -149,6 +152,9 @@ def test_the_preset_is_as_large_as_the_paper_says() -> None:
     macs = [sum(route.values()) * 1920 * 1080 / 1e9 for route in complexity.inter]
     assert macs == pytest.approx([2.1, 2.3, 2.5, 2.8], rel=0.1)
     assert macs[0] <= 0.75 * macs[-1]
+    assert 4e-6 * complexity.agent_parameters == pytest.approx(25.84, rel=0.1)
+    agent = sum(complexity.agent.values()) * 1920 * 1080 / 1e6
+    assert agent == pytest.approx(11.73, rel=0.1)
 
 
 @pytest.mark.parametrize("routes", [*CONSTANT, CHANGING], ids=str)
@@ -212,3 +218,33 @@ def test_a_route_never_depends_on_weights_of_wider_ones(weights: Path, route: in
     assert bits == other_bits
     assert all(map(torch.equal, tensors(state), tensors(twin)))
     assert walk(model, (0, 3))[1] != walk(other, (0, 3))[1]
+
+
+class Foreseeing(Routing):
+    """Asks what each route would cost at two qualities before each inter frame."""
+
+    def __init__(self) -> None:
+        super().__init__(CHANGING)
+        self.foreseen: list[float] = []
+
+    def choose(self, view: FrameView) -> FrameChoice:
+        if view.plan.kind is FrameKind.INTER:
+            choices = [view.plan.choice(q, route) for q in (10.25, 60.0) for route in range(4)]
+            self.foreseen += view.foresee(choices)
+        return super().choose(view)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (80, 48)], ids=str)
+def test_foreseeing_leaves_no_trace(model: LoadedModel, size: tuple[int, int]) -> None:
+    info, foreseeing = moving_info(size), Foreseeing()
+    frames = list(moving_frames(info, 4))
+    packets, _ = encode(model, info, frames, foreseeing)
+    assert packets == encode(model, info, frames, Routing(CHANGING))[0]
+    assert len(foreseeing.foreseen) == 3 * 8
+    assert all(0 < bits < float("inf") for bits in foreseeing.foreseen)
+
+
+def test_models_without_an_agent_foresee_nothing(tmp_path: Path) -> None:
+    model = load_model(save_untrained(tmp_path / "x.safetensors", FAMILIES["hybrid"], seed=1))
+    with pytest.raises(InvalidSetting, match="rate control agent"):
+        encode(model, INFO, FRAMES[:2], Foreseeing())

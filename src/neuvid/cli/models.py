@@ -13,7 +13,8 @@ def models(json: Json = False) -> None:
     """List the models that neuvid knows by name.
 
     Multiply-accumulates are those of encoding and rendering a frame, in thousands per pixel; for
-    inter frames on each route of the model.
+    inter frames on each route of the model. The agent is the network by which an encoder may
+    foresee rates.
     """
     rows = [_row(name) for name in PRESETS]
     if json:
@@ -37,7 +38,9 @@ def _row(name: str) -> dict[str, object]:
         "model": name,
         "image_parameters": complexity.image_parameters,
         "video_parameters": complexity.video_parameters,
+        "agent_parameters": complexity.agent_parameters,
         "intra_kmac_per_pixel": sum(complexity.intra.values()),
         "inter_kmac_per_pixel": [sum(route.values()) for route in complexity.inter],
+        "agent_kmac_per_pixel": sum(complexity.agent.values()),
         "checkpoint": checkpoint_digest(weights).hex() if weights else None,
     }

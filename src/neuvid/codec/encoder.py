@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -131,6 +132,7 @@ class Encoder:
             later=partial(self._plan, kind),
             may_be_cut=may_be_cut,
             trial=partial(self._trial, frame, tensor),
+            foresee=partial(self._foresee, tensor),
         )
 
     def _plan(self, kind: FrameKind, ahead: int) -> FramePlan:
@@ -176,6 +178,10 @@ class Encoder:
         return Trial(
             8.0 * packet_bytes(packet, self.header), partial(self._psnr, tensor, tried.state)
         )
+
+    def _foresee(self, frame: Tensor, choices: Sequence[FrameChoice]) -> list[float]:
+        bits: list[float] = self.model.network.foresee(frame, self.state, choices)[0].tolist()
+        return bits
 
     def _errors(self, frame: Tensor, shown: Tensor) -> Tensor:
         """Return the mean square errors [3] of Y, U and V; both are [1, 3, H, W]."""

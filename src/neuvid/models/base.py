@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from neuvid.choice import QUALITIES, FrameChoice
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import FactorisedPrior, Gaussian, Laplace
+from neuvid.errors import InvalidSetting
 
 GRID = 16  # pixels along the side of one position of y; padded frames are multiples of it
 
@@ -85,6 +87,14 @@ class VideoModel(nn.Module, ABC, Generic[S]):
     @abstractmethod
     def render(self, state: S) -> Tensor:
         """Return the picture [B, 3, H, W] in [0, 1] that `state` stands for."""
+
+    def foresee(self, frame: Tensor, state: S, choices: Sequence[FrameChoice]) -> Tensor:
+        """Return the bits [B, N] that each of N choices for an inter frame is expected to take.
+
+        Nothing is coded. Raises InvalidSetting for a family without a rate control agent.
+        """
+        expected = "one with a rate control agent"
+        raise InvalidSetting("model", got=type(self).__name__, expected=expected)
 
     def route_ladder(self) -> tuple[float, ...]:
         """Return the highest quality that each route is meant for; the last is for all."""

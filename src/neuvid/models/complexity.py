@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,48 +20,100 @@ from neuvid.nn.slimmable import Slimmable
 SIDE = 64  # pixels along the side of the frame that is counted: one position of z
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Complexity:
-    """Parameters of the two networks, and multiply-accumulates of their convolutions.
+    """Parameters of the networks, and multiply-accumulates of their convolutions.
 
-    `intra` and `inter`, for each route, hold by the name of each module the kMAC per pixel of
+    `intra`, and `inter` for each route, hold by the name of each module the kMAC per pixel of
     encoding and rendering a frame; the inter frame is an ordinary one, which follows an inter
-    frame.
+    frame. `agent` holds those of the network by which an encoder may foresee rates, apart from
+    the search for motion.
     """
 
     image_parameters: int
     video_parameters: int
+    agent_parameters: int
     intra: dict[str, float]
     inter: tuple[dict[str, float], ...]
+    agent: dict[str, float]
 
 
 def measure_complexity(config: ModelConfig) -> Complexity:
     """Return the complexity of the models of a config."""
     with torch.device("meta"):
         model = build_model(config)
-    image = _parameters(model.intra)
-    video = _parameters(model) - image
     model.to_empty(device="cpu")
     for parameter in model.parameters():
         nn.init.zeros_(parameter)
-    state = model.initial_state(SIDE, SIDE)
-    state, intra = _count(model, state, FrameChoice(FrameKind.INTRA))
-    state, _ = _count(model, state, FrameChoice(FrameKind.INTER))
-    choices = [FrameChoice(FrameKind.INTER, route=route) for route in range(model.routes)]
-    inter = tuple(_count(model, state, choice)[1] for choice in choices)
-    return Complexity(image, video, intra, inter)
+    parts = dict(model.named_children())
+    image = _parameters(parts["intra"])
+    agent = _parameters(parts["agent"]) if "agent" in parts else 0
+    walks = _Walks(model)
+    return Complexity(
+        image_parameters=image,
+        video_parameters=_parameters(model) - image - agent,
+        agent_parameters=agent,
+        intra=walks.intra,
+        inter=tuple(walks.inter(route) for route in range(model.routes)),
+        agent=walks.agent() if agent else {},
+    )
 
 
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+class _Walks:
+    """Counts what a model does after an intra frame and an inter frame."""
+
+    def __init__(self, model: VideoModel[Any]) -> None:
+        self.model = model
+        self.frame = torch.zeros(1, 3, SIDE, SIDE)
+        self.state: State = model.initial_state(SIDE, SIDE)
+        with _counting(model, 0) as self.intra:
+            self._code(FrameChoice(FrameKind.INTRA))
+        self._code(FrameChoice(FrameKind.INTER))
+
+    def inter(self, route: int) -> dict[str, float]:
+        """Return the kMAC per pixel of an inter frame on a route."""
+        with _counting(self.model, route) as counts:
+            self._code(FrameChoice(FrameKind.INTER, route=route))
+        return counts
+
+    def agent(self) -> dict[str, float]:
+        """Return the kMAC per pixel of foreseeing rates."""
+        with _counting(self.model, 0) as counts, torch.inference_mode():
+            self.model.foresee(self.frame, self.state, [FrameChoice(FrameKind.INTER)])
+        return {name: count for name, count in counts.items() if name.startswith("agent.")}
+
+    @torch.inference_mode()
+    def _code(self, choice: FrameChoice) -> None:
+        estimator = RateEstimator(noise=False)
+        self.state = self.model.code_frame(self.frame, self.state, choice, estimator)
+        self.model.render(self.state)
+
+
+@contextmanager
+def _counting(model: nn.Module, route: int) -> Iterator[dict[str, float]]:
+    """Count kMAC per pixel by the name of each convolution on a route while the block lasts."""
+    counts: Counter[str] = Counter()
+    hooks = [
+        convolution.register_forward_hook(_counter(counts, name))
+        for name, convolution in _convolutions(model, route)
+    ]
+    numbers: dict[str, float] = {}
+    yield numbers
+    for hook in hooks:
+        hook.remove()
+    numbers.update({name: count / SIDE**2 / 1000 for name, count in counts.items()})
+
+
 def _convolutions(model: nn.Module, route: int) -> Iterator[tuple[str, nn.Conv2d]]:
     """Yield the convolutions that a route may use, by name."""
     for name, module in model.named_modules():
         if isinstance(module, Slimmable):
-            for inner, conv in _convolutions(module.network(route), route):
-                yield f"{name}.{inner}", conv
+            for inner, convolution in _convolutions(module.network(route), route):
+                yield f"{name}.{inner}", convolution
         elif isinstance(module, nn.Conv2d):
             yield name, module
 
@@ -70,21 +123,3 @@ def _counter(counts: Counter[str], name: str) -> Callable[[nn.Conv2d, object, Te
         counts[name] += output.numel() * module.weight[0].numel()
 
     return add
-
-
-@torch.inference_mode()
-def _count(
-    model: VideoModel[Any], state: State, choice: FrameChoice
-) -> tuple[State, dict[str, float]]:
-    """Code and render a frame; return the state after it and the kMAC per pixel by module."""
-    counts: Counter[str] = Counter()
-    hooks = [
-        convolution.register_forward_hook(_counter(counts, name))
-        for name, convolution in _convolutions(model, choice.route)
-    ]
-    frame = torch.zeros(1, 3, SIDE, SIDE)
-    after = model.code_frame(frame, state, choice, RateEstimator(noise=False))
-    model.render(after)
-    for hook in hooks:
-        hook.remove()
-    return after, {name: count / SIDE**2 / 1000 for name, count in counts.items()}

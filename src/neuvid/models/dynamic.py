@@ -6,23 +6,27 @@ Network", ECCV 2024. docs/decisions/0008 tells what the paper leaves open.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior, Gaussian, Laplace
+from neuvid.models.agent import AgentConfig, RateAgent
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.motion import MotionTransform, ScaleRange
 from neuvid.models.picture import PictureConfig, PictureModel
-from neuvid.nn.blocks import Shuffle, SignalConv, SignalPointwise
+from neuvid.nn.blocks import PATCH, Shuffle, SignalConv, SignalPointwise
 from neuvid.nn.contexts import ContextExtractor
 from neuvid.nn.flow import MotionEstimator
 from neuvid.nn.gated_blocks import STEEP_SLOPE, SummingBlock, UNet
 from neuvid.nn.slimmable import Slimmable
+from neuvid.nn.warp import warp
 from neuvid.priors.channelwise import ChannelwisePrior
 from neuvid.priors.conditional import ConditionalPrior, StridedHyperprior
 
@@ -40,6 +44,7 @@ class DynamicConfig(ModelConfig):
     """
 
     intra: PictureConfig = field(default_factory=PictureConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
     feature_channels: tuple[int, int, int] = (48, 64, 96)
     full_channels: tuple[int, ...] = (16, 32, 48, 48)
     half_channels: tuple[int, ...] = (40, 80, 96, 128)
@@ -159,6 +164,7 @@ class DynamicModel(VideoModel[DynamicState]):
         self.decoder = Slimmable(partial(FrameDecoder, config), ROUTES)
         self.recon = nn.Sequential(_unet(fine), _unet(fine))
         self.head = SignalConv(fine, 3, 3, padding=1)
+        self.agent = RateAgent(config.agent, ROUTES)
 
     def route_ladder(self) -> tuple[float, ...]:
         """Return the highest quality that each route is meant for; the last is for all."""
@@ -193,6 +199,14 @@ class DynamicModel(VideoModel[DynamicState]):
         if state.picture is None:
             raise ValueError("no frame was coded yet")
         return state.picture
+
+    def foresee(self, frame: Tensor, state: DynamicState, choices: Sequence[FrameChoice]) -> Tensor:
+        """Return the bits [B, N] that each of N choices for an inter frame is expected to take."""
+        reference = self.render(state).clamp(0.0, 1.0)
+        motion = self.estimator(frame, reference)
+        prediction = warp(reference, motion)
+        bits: Tensor = self.agent(frame, prediction, avg_pool2d(motion, PATCH), choices)
+        return bits
 
     def _code_motion(
         self,

@@ -7,6 +7,7 @@ what differs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
+from neuvid.models.agent import AgentConfig, RateAgent
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.block_motion import ANCHORS, MotionCoder, bank_positions, search_vectors
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
@@ -46,6 +48,7 @@ class DynamicHybridConfig(ModelConfig):
     """
 
     intra: IntraConfig = field(default_factory=IntraConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
     feature_channels: int = 128
     route_channels: tuple[int, ...] = (80, 96, 112, 128)
     latent_channels: tuple[int, ...] = (24, 48, 72, 96)
@@ -140,6 +143,7 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
         self.decoder_bank = StepBank(ANCHORS, width)
         self.recon = nn.Sequential(*blocks(config.recon_blocks, width))
         self.head = SignalPointwise(width, PATCH_VALUES)
+        self.agent = RateAgent(config.agent, ROUTES)
 
     def route_ladder(self) -> tuple[float, ...]:
         """Return the highest quality that each route is meant for; the last is for all."""
@@ -184,6 +188,16 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
         if state.picture is None:
             raise ValueError("no frame was coded yet")
         return state.picture
+
+    def foresee(
+        self, frame: Tensor, state: DynamicHybridState, choices: Sequence[FrameChoice]
+    ) -> Tensor:
+        """Return the bits [B, N] that each of N choices for an inter frame is expected to take."""
+        reference = self.render(state)
+        middle = frame.new_full((state.batch,), (ANCHORS - 1) / 2)
+        vectors = search_vectors(frame, reference, middle)
+        bits: Tensor = self.agent(frame, compensate_picture(reference, vectors), vectors, choices)
+        return bits
 
     def _context(self, prediction: Tensor, feature: Tensor) -> Tensor:
         predicted = self.embed_prediction(patchify(prediction))

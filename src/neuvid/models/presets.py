@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from neuvid.errors import InvalidSetting
+from neuvid.models.agent import AgentConfig
 from neuvid.models.base import ModelConfig, VideoModel
 from neuvid.models.dynamic import DynamicConfig, DynamicModel
 from neuvid.models.dynamic_hybrid import DynamicHybridConfig, DynamicHybridModel
@@ -62,7 +63,7 @@ FM = MotionConfig()
 FM_SMALL = HybridConfig(intra=INTRA_SMALL)
 
 DYNAMIC = DynamicConfig()
-DYNAMIC_SMALL = DynamicHybridConfig(intra=INTRA_SMALL)
+DYNAMIC_SMALL = DynamicHybridConfig(intra=INTRA_SMALL, agent=AgentConfig(channels=(8, 16, 32)))
 
 PRESETS: dict[str, ModelConfig] = {
     "rt": RT,

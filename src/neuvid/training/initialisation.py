@@ -304,7 +304,7 @@ def _initialise_hybrid_prior(prior: HybridPrior) -> None:
 
 def _initialise_dynamic(model: DynamicHybridModel) -> None:
     for name, network in model.named_children():
-        if name != "intra":
+        if name not in ("intra", "agent"):
             _set_near_identity(network)
     places = _by_use()
     encoder, decoder = model.encoder.widest, model.decoder.widest

@@ -1,0 +1,69 @@
+"""The network that foresees the rates of all routes (DynamicDVC, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuvid.choice import FrameChoice
+from neuvid.models.base import quality_positions
+from neuvid.models.block_motion import ANCHORS, bank_positions
+from neuvid.models.intra import PATCH_VALUES
+from neuvid.nn.blocks import PATCH, DepthConvBlock, Down, SignalPointwise, patchify
+
+DENSITY_MIN = 1e-6  # bits per pixel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """Widths at 1/8 of the resolution, 1/16 and so on; the defaults have the paper's size."""
+
+    channels: tuple[int, ...] = (96, 208, 336, 688)
+
+
+class RateAgent(nn.Module):
+    """Foresees the bits of a frame from the frame, what motion leaves of it, and the motion.
+
+    It expects a density of bits at each place, for each route and at a few qualities; the mean
+    over all places is the rate.
+    """
+
+    def __init__(self, config: AgentConfig, routes: int) -> None:
+        super().__init__()
+        first, last = config.channels[0], config.channels[-1]
+        self.routes = routes
+        self.multiple = 1 << (len(config.channels) - 1)  # of rows and columns at 1/8
+        self.embed = DepthConvBlock(2 * PATCH_VALUES + 2, first)
+        self.body = nn.Sequential(*(Down(*widths) for widths in pairwise(config.channels)))
+        self.heads = SignalPointwise(last, routes * ANCHORS)
+
+    def forward(
+        self, frame: Tensor, prediction: Tensor, motion: Tensor, choices: Sequence[FrameChoice]
+    ) -> Tensor:
+        """Return the bits [B, N] of each of N choices.
+
+        Frame and prediction are [B, 3, H, W] in [0, 1], motion is [B, 2, H/8, W/8] in pixels.
+        """
+        left = patchify((frame - prediction).abs())
+        seen = torch.cat((patchify(frame), left, motion / PATCH), 1)
+        bottom, right = (-side % self.multiple for side in seen.shape[2:])
+        seen = functional.pad(seen, (0, right, 0, bottom), mode="replicate")
+        densities = functional.softplus(self.heads(self.body(self.embed(seen))).float())
+        rates = densities.mean((2, 3)).clamp(min=DENSITY_MIN).log()
+        rates = rates.view(-1, self.routes, ANCHORS)
+        pixels = frame.shape[2] * frame.shape[3]
+        return pixels * torch.stack([_at(rates, choice) for choice in choices], 1).exp()
+
+
+def _at(rates: Tensor, choice: FrameChoice) -> Tensor:
+    """Return the rate [B] of a choice among those of all routes and rows [B, K, ANCHORS]."""
+    batch = rates.shape[0]
+    positions = bank_positions(quality_positions(choice, batch, rates), choice.level)
+    below = positions.floor().long().clamp(max=ANCHORS - 2)[:, None]
+    first, second = (rates[:, choice.route].gather(1, rows)[:, 0] for rows in (below, below + 1))
+    return first + (second - first) * (positions - below[:, 0])
