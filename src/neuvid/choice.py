@@ -47,6 +47,11 @@ class FrameChoice:
             raise InvalidSetting("route", got=self.route, expected=f"0..{ROUTES - 1}")
 
 
+def quality_of(choice: FrameChoice) -> float:
+    """Return the quality of a choice for one sample."""
+    return float(choice.quality)  # type: ignore[arg-type]
+
+
 def round_quality(quality: float) -> float:
     """Return the nearest quality that a packet can store."""
     return round(quality * QUALITY_FRACTIONS) / QUALITY_FRACTIONS

@@ -7,12 +7,14 @@ from typing import TypeAlias
 
 from neuvid.bitstream.container import PacketWriter
 from neuvid.bitstream.packet import Packet
+from neuvid.choice import quality_of
 from neuvid.codec.decoder import header_of
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.files import StreamPath, create_stream
 from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
 from neuvid.codec.statistics import StreamStatistics, Tally
 from neuvid.models.checkpoint import LoadedModel
+from neuvid.rate.budget import RateMeter
 from neuvid.rate.controller import RateController
 from neuvid.video.clip import ClipReader
 
@@ -27,12 +29,14 @@ def encode_clip(
     control: RateController,
     schedule: Schedule = FIRST_FRAME_ONLY,
     progress: Progress | None = None,
+    meter: RateMeter | None = None,
 ) -> StreamStatistics:
     """Encode all frames of a clip, and what `open_clip` gathered of its sound, to a stream.
 
     `target` is a path, "-" for standard output, or a binary file. A file that exists is replaced
     once the new one is whole; after an exception nothing is left. `progress` is called after
-    each frame. Memory does not grow with the length of the clip.
+    each frame, and `meter` told what the packets of frames take. Memory does not grow with the
+    length of the clip.
 
     Raises UnreadableInput and UnwritableOutput.
     """
@@ -41,7 +45,7 @@ def encode_clip(
         create_stream(target) as file,
         Encoder(model, clip.info, control=control, schedule=schedule) as encoder,
     ):
-        stream = _StreamWriter(PacketWriter(file, header), clip.info.frame_count)
+        stream = _StreamWriter(PacketWriter(file, header), clip.info.frame_count, meter)
         stream.write_sound(clip.passthrough_chunks())
         for frame in clip:
             stream.write_frames(encoder.encode(frame))
@@ -60,15 +64,24 @@ def encode_clip(
 class _StreamWriter:
     """Writes packets and counts them."""
 
-    def __init__(self, writer: PacketWriter, expected_frames: int | None) -> None:
+    def __init__(
+        self, writer: PacketWriter, expected_frames: int | None, meter: RateMeter | None
+    ) -> None:
         self._writer = writer
+        self._meter = meter
         self._tally = Tally(writer.header, expected_frames)
         self.finish = writer.finish
 
     def write_frames(self, packets: list[Packet]) -> None:
         for packet in packets:
+            before = self._writer.bytes_written
             self._writer.write(packet)
             self._tally.add(packet)
+            if self._meter:
+                header = self._writer.header
+                seconds = float((packet.pts - header.first_pts) * header.time_base)
+                bits = 8.0 * (self._writer.bytes_written - before)
+                self._meter.add(seconds, bits, quality_of(packet.choice))
 
     def write_sound(self, chunks: list[bytes]) -> None:
         for data in chunks:

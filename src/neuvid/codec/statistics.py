@@ -52,12 +52,12 @@ class StreamStatistics:
     @property
     def bits_per_pixel(self) -> float:
         """Bits of payload and overhead per pixel."""
-        return self._video_bits / max(1, self.frames * self.pixels)
+        return self.video_bits / max(1, self.frames * self.pixels)
 
     @property
     def kilobits_per_second(self) -> float:
         """1000 bits of payload and overhead per second of the clip."""
-        return self._video_bits / self.seconds / 1000 if self.seconds else 0.0
+        return self.video_bits / self.seconds / 1000 if self.seconds else 0.0
 
     @property
     def frames_per_second(self) -> float:
@@ -65,7 +65,8 @@ class StreamStatistics:
         return self.frames / self.elapsed_seconds if self.elapsed_seconds else 0.0
 
     @property
-    def _video_bits(self) -> int:
+    def video_bits(self) -> int:
+        """Bits of payload and overhead."""
         return 8 * (self.payload_bytes + self.overhead_bytes)
 
 

@@ -1,0 +1,158 @@
+"""Holding a bit rate in one pass, without looking ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neuvid.choice import FrameChoice, FrameKind
+from neuvid.rate.budget import Bitrate
+from neuvid.rate.controller import FrameStats, FrameView
+from neuvid.rate.planner import SCENE_FRAMES, BitPlanner
+
+HORIZON = 20  # frames in which a small excess is made up for
+REPAYMENT = 64  # frames in which that of a scene's first frame is repaid
+BURST = 4.0  # mean frames of excess from which it is repaid more slowly than in HORIZON
+BURST_REPAYMENT = 36  # frames
+SETTLING = 8  # frames of a new scene after which its excess is known
+UNSURE = 2  # inter frames of a new scene that are tried before they are chosen
+TURNING, SHORTEST_TURN = 16, 8  # frames in which a new target is reached
+TOLERANCE = 0.5  # change of quality that is not worth making
+GAIN = 0.3  # of other changes
+WINDUP = 2.0  # seconds of the target that are made up for at most
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """Bits spent ahead of the budget on purpose, and the frames in which they are repaid."""
+
+    bits: float = 0.0
+    frames: int = 0
+
+    def step(self) -> Debt:
+        """Return what is left after a frame."""
+        if self.frames <= 1:
+            return Debt()
+        return Debt(self.bits * (self.frames - 1) / self.frames, self.frames - 1)
+
+
+class BitrateControl:
+    """Holds a bit rate: spends on the frames to come what the budget has left.
+
+    For every frame it looks for the constant quality at which the next HORIZON frames will have
+    spent the budget, and moves towards it. The excess of intra frames and of bursts is repaid
+    more slowly than that. The first frames of each scene are found by trials. `frame_rate` is in
+    frames per second, `pixels` are those of a frame; `overhead_bits` are spent beside the frames.
+    """
+
+    def __init__(
+        self, target: Bitrate, *, frame_rate: float, pixels: int, overhead_bits: float = 0.0
+    ) -> None:
+        self.target = target
+        self._frame_seconds = 1 / frame_rate
+        self._planner = BitPlanner(pixels)
+        self._spent = overhead_bits
+        self._debt = Debt()
+        self._seconds = -self._frame_seconds  # time of the last frame
+        self._mean = 0.0  # bits of a frame at the last frame's target
+        self._turning = 0  # frames that are left to reach a new target
+        self._unsure = 0  # frames that are left to try of a new scene
+
+    def set_bitrate(self, rate: float) -> None:
+        """Let another rate, in bits per second, hold from the next frame on.
+
+        Raises InvalidSetting when it is out of range.
+        """
+        self.target.change(self._seconds + self._frame_seconds / 2, rate)
+
+    def choose(self, view: FrameView) -> FrameChoice:
+        """Return the choice that keeps to the budget."""
+        self._seconds = view.seconds
+        excess = self._excess()
+        self._follow_target(excess)
+        new_scene = view.number == 0 or view.may_be_cut
+        if new_scene and view.plan.kind is FrameKind.INTRA:
+            quality = self._planner.scene_quality(view, self._scene_bits(excess))
+        else:
+            quality = self._next_quality(view, excess)
+            new_scene = new_scene and self._planner.look(view, quality)
+            if new_scene:
+                bits = self._scene_bits(excess)
+                quality = self._planner.steady_quality(view, bits, SCENE_FRAMES)
+        choice = view.plan.choice(quality)
+        after = excess + self._planner.expect(view, choice) - self._mean
+        self._debt = self._next_debt(view, after, new_scene=new_scene)
+        self._unsure = UNSURE if new_scene else max(self._unsure - 1, 0)
+        return choice
+
+    def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
+        """Learn what a frame cost."""
+        self._planner.observe(choice, stats)
+        self._spent += stats.bits
+
+    def _excess(self) -> float:
+        """Return the bits spent beyond the budget until this frame, within WINDUP."""
+        budget = self.target.bits_until(self._seconds)
+        excess = self._spent + self._planner.pending_bits - budget
+        most = WINDUP * self.target.at(self._seconds)
+        allowed = min(max(excess, -most), most)
+        self._spent += allowed - excess
+        return allowed
+
+    def _follow_target(self, excess: float) -> None:
+        mean = self.target.at(self._seconds) * self._frame_seconds
+        self._turning = max(self._turning - 1, 0)
+        if self._mean and mean != self._mean:
+            self._turning = TURNING
+            self._debt = Debt(excess, BURST_REPAYMENT)
+        self._mean = mean
+
+    def _scene_bits(self, excess: float) -> float:
+        return SCENE_FRAMES * self._mean - excess
+
+    def _next_quality(self, view: FrameView, excess: float) -> float:
+        wanted = self._wanted_quality(view, excess)
+        if self._unsure and view.plan.kind is FrameKind.INTER:
+            self._planner.calibrate(view, wanted)
+            return self._wanted_quality(view, excess)
+        change = wanted - self._planner.last_quality
+        if self._turning or self._debt.frames > REPAYMENT - SETTLING:
+            return wanted
+        return self._planner.last_quality + (GAIN * change if abs(change) > TOLERANCE else 0.0)
+
+    def _wanted_quality(self, view: FrameView, excess: float) -> float:
+        """Return the constant quality at which the budget is met after the horizon."""
+        frames = max(self._turning, SHORTEST_TURN) if self._turning else HORIZON
+        bits = frames * self._mean - excess + self._debt_after(view, frames)
+        return self._planner.steady_quality(view, bits, frames)
+
+    def _debt_after(self, view: FrameView, frames: int) -> float:
+        """Return the bits of debt after so many frames, with those of planned intra frames."""
+        debt = self._debt
+        for ahead in range(frames):
+            if _is_intra(view, ahead):
+                cost = self._planner.intra_bits(self._planner.last_quality)
+                debt = Debt(debt.bits + cost - self._mean, _repayment(view, ahead))
+            else:
+                debt = debt.step()
+        return debt.bits
+
+    def _next_debt(self, view: FrameView, excess: float, *, new_scene: bool) -> Debt:
+        """Return the debt after this frame, after which there is an excess."""
+        if new_scene or view.plan.kind is FrameKind.INTRA:
+            return Debt(excess, _repayment(view, 0))
+        debt = self._debt.step()
+        if view.plan.since_intra == SETTLING and debt.frames:
+            return Debt(excess, debt.frames)
+        if abs(excess - debt.bits) > BURST * self._mean:
+            return Debt(excess, max(BURST_REPAYMENT, debt.frames))
+        return debt
+
+
+def _is_intra(view: FrameView, ahead: int) -> bool:
+    return view.later(ahead).kind is FrameKind.INTRA
+
+
+def _repayment(view: FrameView, ahead: int) -> int:
+    """Return the frames in which an intra frame's excess is repaid: before the next one."""
+    later = (frames for frames in range(1, REPAYMENT) if _is_intra(view, ahead + frames))
+    return next(later, REPAYMENT)

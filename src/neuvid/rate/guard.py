@@ -1,0 +1,96 @@
+"""Keeping any controller within a buffer."""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import copy
+from dataclasses import replace
+from math import log
+
+from neuvid.choice import FrameChoice, FrameKind, quality_of, round_quality
+from neuvid.rate.budget import LeakyBucket
+from neuvid.rate.controller import FrameStats, FrameView, RateController
+from neuvid.rate.planner import STEP, BitPlanner
+
+HORIZON = 20  # frames after which the buffer should be at its usual level at most
+RESERVE = 0.3  # of the capacity above the usual level
+MOST_RESERVE = 0.8
+INTRA_ROOM = 0.75  # of the room that an intra frame may take: another cut may follow
+SURGE = 4.0  # times the expected bits that a frame may cost unexpectedly
+SLOPE = 0.055  # of the logarithm of bits over quality
+TRIALS = 8
+
+
+class BufferGuard:
+    """Lowers the quality that another controller chooses where a buffer would overflow.
+
+    It plans ahead so that the buffer keeps room for a scene cut, and tries frames that threaten
+    to overflow it, every frame if `strict`: then no packet overflows the buffer unless the lowest
+    quality does. `frame_rate` is in frames per second, `pixels` are those of a frame.
+    """
+
+    def __init__(
+        self,
+        control: RateController,
+        bucket: LeakyBucket,
+        *,
+        frame_rate: float,
+        pixels: int,
+        strict: bool,
+    ) -> None:
+        self.control = control
+        self._bucket = bucket
+        self._frame_seconds = 1 / frame_rate
+        self._strict = strict
+        self._planner = BitPlanner(pixels)
+        self._pending: deque[tuple[float, float]] = deque()  # seconds and bits, exact if tried
+
+    def choose(self, view: FrameView) -> FrameChoice:
+        """Return the other controller's choice, or one that fits into the buffer."""
+        choice = self.control.choose(view)
+        bucket = copy(self._bucket)
+        for seconds, bits in self._pending:
+            bucket.add(seconds, bits)
+        room, tried = bucket.room(view.seconds), None
+        if choice.kind is FrameKind.INTRA:
+            choice, tried = self._fit(view, choice, INTRA_ROOM * room)
+            if view.number == 0 or view.may_be_cut:
+                self._planner.begin_scene(quality_of(choice), tried)
+        else:
+            most = self._steady_quality(view, bucket)
+            if quality_of(choice) > most:
+                choice = replace(choice, quality=round_quality(most))
+            if self._strict or view.may_be_cut or self._threatens(view, choice, room):
+                choice, tried = self._fit(view, choice, room)
+        expected = self._planner.expect(view, choice)
+        self._pending.append((view.seconds, expected if tried is None else tried))
+        return choice
+
+    def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
+        """Learn what a frame cost."""
+        self._planner.observe(choice, stats)
+        self._bucket.add(self._pending.popleft()[0], stats.bits)
+        self.control.observe(choice, stats)
+
+    def _steady_quality(self, view: FrameView, bucket: LeakyBucket) -> float:
+        """Return the quality at which the buffer is at its usual level after the horizon."""
+        reserve = max(self._planner.intra_bits(0), RESERVE * bucket.capacity)
+        usual = bucket.capacity - min(reserve, MOST_RESERVE * bucket.capacity)
+        drained = HORIZON * self._frame_seconds * bucket.drain.at(view.seconds)
+        bits = drained + usual - bucket.fullness(view.seconds)
+        return self._planner.steady_quality(view, bits, HORIZON)
+
+    def _threatens(self, view: FrameView, choice: FrameChoice, room: float) -> bool:
+        return SURGE * self._planner.frame_bits(view, choice) > room
+
+    def _fit(self, view: FrameView, choice: FrameChoice, room: float) -> tuple[FrameChoice, float]:
+        """Return a choice that fits, by trials, and its bits; the lowest quality if none does."""
+        for trial in range(TRIALS):
+            bits, quality = view.trial(choice).bits, quality_of(choice)
+            if bits <= room or not quality:
+                break
+            fall = log(bits / room) / SLOPE if room > 0 else quality
+            last = trial == TRIALS - 2
+            lower = 0.0 if last else round_quality(max(quality - max(fall, STEP), 0.0))
+            choice = replace(choice, quality=min(lower, quality - STEP))
+        return choice, bits
