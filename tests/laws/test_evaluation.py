@@ -34,6 +34,7 @@ from neuvid.evaluation.progress import Progress, ProgressTally
 from neuvid.evaluation.results import Evaluation
 from neuvid.evaluation.run import RunOptions, evaluate
 from neuvid.evaluation.source import RawClip, extract_clip
+from neuvid.evaluation.summary import summary
 from neuvid.video.clip import create_clip
 from neuvid.video.frame import PixelFormat
 
@@ -129,6 +130,20 @@ def test_routes_are_codecs_of_their_own(clip: Path, tmp_path: Path) -> None:
     assert [(failure.codec, failure.reason) for failure in run.failures] == [
         ("tiny:route=1", "route is 1; allowed is 0..0 for tiny")
     ]
+
+
+def test_rate_errors_are_those_of_the_files(clip: Path, weights: Path, tmp_path: Path) -> None:
+    codec = find_codec(f"{weights}:bitrate=900,300", OPTIONS)
+    run = evaluate([clip], [codec], RunOptions(cache=tmp_path))
+    (curve,) = run.curves
+    assert [point.setting for point in curve.points] == ["300 kbit/s", "900 kbit/s"]
+    for point, target in zip(curve.points, (300e3, 900e3), strict=True):
+        rate = 8 * (point.file_bytes or 0) * 25 / FRAMES
+        assert point.rate_error == pytest.approx(rate / target - 1)
+        assert f"--bitrate {target / 1000:g}k " in point.encode_command
+    errors = [abs(point.rate_error or 0) for point in curve.points]
+    assert codec_facts(run, codec.name).rate_error == pytest.approx(sum(errors) / 2)
+    assert f"{50 * sum(errors):.2f} %" in summary(run, "psnr")
 
 
 def test_results_survive_their_file(evaluation: Evaluation, tmp_path: Path) -> None:

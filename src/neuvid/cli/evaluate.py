@@ -16,7 +16,7 @@ from rich.progress import Progress as RichProgress
 from neuvid.errors import InvalidSetting, UnwritableOutput
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.codec import Codec
-from neuvid.evaluation.codecs import CodecOptions, find_codecs
+from neuvid.evaluation.codecs import CodecOptions, find_codecs, read_numbers
 from neuvid.evaluation.files import write_evaluation
 from neuvid.evaluation.progress import Progress
 from neuvid.evaluation.published import Published
@@ -38,7 +38,8 @@ def evaluate_command(
             help="A model of neuvid, a checkpoint file, an encoder of ffmpeg with a preset "
             "(x264:medium, x264:veryfast-zerolatency, x265:medium, svtav1:8, libaom:6, "
             "vvenc:fast, kvazaar:medium) or file:POINTS.json. Behind it, settings of its own: "
-            "x265:medium:intra=32, rt-small:refresh=64. Give it once for each."
+            "x265:medium:intra=32, rt-small:refresh=64, rt-small:bitrate=200,400 (kbit/s). "
+            "Give it once for each."
         ),
     ] = CODECS,
     output: Annotated[
@@ -135,7 +136,7 @@ def _check_output(output: Path) -> None:
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(",") if part)
+        return read_numbers(text) if text else ()
     except ValueError as error:
         raise InvalidSetting("qualities", got=text, expected="numbers with commas") from error
 

@@ -226,6 +226,10 @@ class FfmpegCodec:
         """Return an encoding in words."""
         return f"QP {quantiser:g}"
 
+    def target_rate(self, quantiser: float) -> float | None:
+        """Return the bits per second that are aimed for: none."""
+        return None
+
     def identity(self, quantiser: float) -> str:
         """Return text that differs where streams may differ."""
         arguments = self._arguments(quantiser, is_rgb=False)  # the clip tells the rest

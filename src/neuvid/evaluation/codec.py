@@ -11,7 +11,7 @@ from neuvid.evaluation.source import RawClip
 
 
 class Codec(Protocol):
-    """Codes clips through files; a quality is a quantiser for some codecs."""
+    """Codes clips through files; a quality is a quantiser or a bit rate for some codecs."""
 
     @property
     def name(self) -> str:
@@ -38,6 +38,9 @@ class Codec(Protocol):
 
     def describe(self, quality: float) -> str:
         """Return a quality in words."""
+
+    def target_rate(self, quality: float) -> float | None:
+        """Return the bits per second that are aimed for, None where a quality is."""
 
     def identity(self, quality: float) -> str:
         """Return text that differs where streams may differ."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from neuvid.errors import InvalidSetting, NeuvidError
 from neuvid.evaluation.anchors import FAMILIES, FfmpegCodec, Structure
@@ -19,8 +20,6 @@ PUBLISHED = "file:"
 CHECKPOINT = ".safetensors"
 
 SETTING = re.compile(r":(?=[a-z]+=)")  # before each setting behind a codec's name
-COMMON_SETTINGS = ("intra",)
-OWN_SETTINGS = ("intra", "refresh", "route")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +74,7 @@ def find_codec(text: str, options: CodecOptions) -> Codec | Published:
             threads=options.threads,
             device=options.device,
             chosen=options.qualities,
+            bitrates=settings.get("bitrate", ()),
             refresh_period=settings.get("refresh"),
             route=settings.get("route"),
             settings=suffix,
@@ -87,13 +87,24 @@ def find_codec(text: str, options: CodecOptions) -> Codec | Published:
     return FfmpegCodec(family, preset, structure, options.threads, suffix)
 
 
-def _read_settings(name: str, parts: list[str], known: tuple[str, ...]) -> dict[str, int]:
+def read_numbers(text: str) -> tuple[float, ...]:
+    """Read numbers with commas between them; raise ValueError."""
+    return tuple(float(part) for part in text.split(","))
+
+
+COMMON_SETTINGS: dict[str, Callable[[str], Any]] = {"intra": int}
+OWN_SETTINGS = COMMON_SETTINGS | {"refresh": int, "route": int, "bitrate": read_numbers}
+
+
+def _read_settings(
+    name: str, parts: list[str], known: dict[str, Callable[[str], Any]]
+) -> dict[str, Any]:
     settings = {}
     for key, _, value in (part.partition("=") for part in parts):
         if key not in known:
             raise InvalidSetting(f"setting of {name}", got=key, expected=", ".join(known))
         try:
-            settings[key] = int(value)
+            settings[key] = known[key](value)
         except ValueError as error:
             raise InvalidSetting(f"{key} of {name}", got=value, expected="a number") from error
     return settings

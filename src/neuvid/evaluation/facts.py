@@ -13,11 +13,15 @@ from neuvid.evaluation.results import Curve, Evaluation, Point
 class CodecFacts:
     """Shares, speeds and memory of a codec; None where an encoding does not tell.
 
-    `container_share` is that of the files' bytes, 0..1, in the mean over the encodings. Speeds
-    are all frames over all seconds, in frames per second; memory is the highest peak in bytes.
+    `container_share` is that of the files' bytes, 0..1, in the mean over the encodings;
+    `rate_error` that of their bits from the targets, in the mean of what they are off either way,
+    and `worst_rate_error` at worst. Speeds are all frames over all seconds, in frames per second;
+    memory is the highest peak in bytes.
     """
 
     container_share: float | None
+    rate_error: float | None
+    worst_rate_error: float | None
     encode_speed: float | None
     decode_speed: float | None
     encode_peak_bytes: int | None
@@ -27,8 +31,11 @@ class CodecFacts:
 def codec_facts(evaluation: Evaluation, codec: str) -> CodecFacts:
     """Return what holds for a codec, by its name."""
     points = [point for curve in _curves(evaluation, codec) for point in curve.points]
+    errors = [abs(point.rate_error) for point in points if point.rate_error is not None]
     return CodecFacts(
         container_share=_container_share(points),
+        rate_error=fmean(errors) if errors else None,
+        worst_rate_error=max(errors, default=None),
         encode_speed=_speed(evaluation, codec, "encode_seconds"),
         decode_speed=_speed(evaluation, codec, "decode_seconds"),
         encode_peak_bytes=_highest(points, "encode_peak_bytes"),

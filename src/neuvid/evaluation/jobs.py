@@ -125,6 +125,7 @@ def _measure_job(job: Job, key: str, folder: Path) -> Point:
         by_frame=by_frame,
         file_bytes=size,
         container_bytes=codec.container_bytes(stream),
+        rate_error=_rate_error(job, size),
         encode_seconds=encoding.seconds if job.timing else None,
         decode_seconds=decoding.seconds if job.timing else None,
         encode_peak_bytes=encoding.peak_bytes,
@@ -135,6 +136,11 @@ def _measure_job(job: Job, key: str, folder: Path) -> Point:
     )
     (folder / POINT_FILE).write_text(json.dumps(asdict(point)))
     return point
+
+
+def _rate_error(job: Job, size: int) -> float | None:
+    target = job.codec.target_rate(job.quality)
+    return None if target is None else 8 * size / float(job.clip.seconds) / target - 1
 
 
 def _without_folders(command: str, folder: Path, clip: RawClip) -> str:

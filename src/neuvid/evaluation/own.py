@@ -18,6 +18,7 @@ from neuvid.bitstream.container import PacketReader
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import QUALITIES
 from neuvid.codec.clips import encode_clip
+from neuvid.codec.goals import RateGoal
 from neuvid.codec.schedule import Schedule
 from neuvid.codec.streams import decode_stream
 from neuvid.evaluation.anchors import Structure
@@ -25,6 +26,7 @@ from neuvid.evaluation.ffmpeg import Cost
 from neuvid.evaluation.memory import peak_bytes, reset_peak
 from neuvid.evaluation.source import RawClip
 from neuvid.models.checkpoint import LoadedModel, load_model
+from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FixedQuality
 from neuvid.video.clip import open_clip
 
@@ -34,12 +36,12 @@ APART = {"evaluation", "training", "cli", "weights"}  # packages that no stream 
 
 @dataclass(frozen=True, slots=True)
 class NeuvidCodec:
-    """A model of neuvid at constant qualities; `model` is a preset or a checkpoint file.
+    """A model of neuvid at constant qualities or bit rates; `model` is a preset or a checkpoint.
 
-    `chosen` are the qualities to code at, else they are spread over all. `refresh_period` is
-    that of a schedule, `route` that of the inter frames. `settings` are those that the name
-    tells, such as ":refresh=32". Raises InvalidSetting for qualities, periods and routes out of
-    range, and as `load_model` does.
+    `chosen` are the qualities to code at, else they are spread over all; `bitrates`, in kbit/s,
+    are held by rate control instead. `refresh_period` is that of a schedule, `route` that of the
+    inter frames. `settings` are those that the name tells, such as ":refresh=32". Raises
+    InvalidSetting for what is out of range, and as `load_model` does.
     """
 
     model: str
@@ -47,6 +49,7 @@ class NeuvidCodec:
     threads: int
     device: str = "cpu"
     chosen: tuple[float, ...] = ()
+    bitrates: tuple[float, ...] = ()
     refresh_period: int | None = None
     route: int | None = None
     settings: str = ""
@@ -54,8 +57,9 @@ class NeuvidCodec:
     suffix = ".nvid"
 
     def __post_init__(self) -> None:
-        for quality in self.chosen or (0,):
-            self._control(quality)  # checks the ranges
+        for quality in self.qualities(1):
+            self._goal(quality)  # checks the ranges
+        FixedQuality(0, self.route)  # checks the route
         self._schedule()  # checks the periods
         self._load()
 
@@ -73,32 +77,41 @@ class NeuvidCodec:
 
     def describe(self, quality: float) -> str:
         """Return an encoding in words."""
-        return f"quality {quality:g}"
+        return f"{quality:g} kbit/s" if self.bitrates else f"quality {quality:g}"
+
+    def target_rate(self, quality: float) -> float | None:
+        """Return the bits per second that are aimed for, None at a constant quality."""
+        return 1000 * quality if self.bitrates else None
 
     def identity(self, quality: float) -> str:
         """Return text that differs where streams may differ."""
         weights = f"{self.model} {self._load().digest.hex()}"
-        choices = f"{quality} {self.route} {self._schedule()}"
+        choices = f"{self.describe(quality)} {self.route} {self._schedule()}"
         return f"{weights} {_code_digest()} {choices} {self.device}"
 
     def qualities(self, points: int) -> list[float]:
-        """Return the qualities asked for, else `points` of them, from the fewest bits on."""
-        if self.chosen:
-            return sorted(self.chosen)
+        """Return the bit rates or qualities asked for, else `points` of the latter.
+
+        They go from the fewest bits on.
+        """
+        if self.bitrates or self.chosen:
+            return sorted(self.bitrates or self.chosen)
         step = (QUALITIES - 1) / max(points - 1, 1)
         return [float(round(step * number)) for number in range(points)]
 
     def encode(self, clip: RawClip, quality: float, stream: Path) -> Cost:
         """Encode a clip; the time of loading the model does not count."""
-        model, control, schedule = self._load(), self._control(quality), self._schedule()
+        model, goal, schedule = self._load(), self._goal(quality), self._schedule()
 
         def work() -> None:
             with open_clip(clip.path, raw=clip.format) as frames:
+                control = goal.control(model, frames.info)
                 encode_clip(frames, stream, model=model, control=control, schedule=schedule)
 
-        raw = f"--size {clip.size} --fps {clip.format.frame_rate}"
+        raw = f"--frame-size {clip.size} --fps {clip.format.frame_rate}"
         raw += f" --pixel-format {clip.format.pixel_format.value}"
-        setting = f"--qp {quality:g} --intra-period {schedule.intra_period} --no-scene-cuts"
+        setting = f"--bitrate {quality:g}k" if self.bitrates else f"--qp {quality:g}"
+        setting += f" --intra-period {schedule.intra_period} --no-scene-cuts"
         if self.refresh_period is not None:
             setting += f" --refresh {self.refresh_period}"
         if self.route is not None:
@@ -121,8 +134,11 @@ class NeuvidCodec:
             payloads = [len(p.payload) for p in PacketReader(file) if isinstance(p, Packet)]
         return stream.stat().st_size - sum(payloads)
 
-    def _control(self, quality: float) -> FixedQuality:
-        return FixedQuality(quality, self.route)
+    def _goal(self, quality: float) -> RateGoal:
+        rate = self.target_rate(quality)
+        if rate is None:
+            return RateGoal(quality=quality, route=self.route)
+        return RateGoal(bitrate=Bitrate(rate), route=self.route)
 
     def _schedule(self) -> Schedule:
         period = self.structure.intra_period

@@ -14,8 +14,9 @@ class Point:
 
     `metrics` are means over the frames, `by_frame` the same frame by frame. `container_bytes`
     are those of `file_bytes` that are no coded frame. Seconds are known from a timing run alone,
-    `peak_bytes` of memory where the system tells. `key` names the cached stream and picture,
-    empty for published points.
+    `peak_bytes` of memory where the system tells. `rate_error` is what the file's bits per second
+    are beside a target, 0.01 for one percent more, None where there was no target. `key` names
+    the cached stream and picture, empty for published points.
     """
 
     setting: str
@@ -24,6 +25,7 @@ class Point:
     by_frame: Mapping[str, list[float]] = field(default_factory=dict)
     file_bytes: int | None = None
     container_bytes: int | None = None
+    rate_error: float | None = None
     encode_seconds: float | None = None
     decode_seconds: float | None = None
     encode_peak_bytes: int | None = None

@@ -12,10 +12,11 @@ from neuvid.evaluation.metrics import METRICS
 from neuvid.evaluation.results import Evaluation
 
 NOTHING = "–"
+FACTS = ("rate error", "encode frames/s", "decode frames/s")
 
 
 def summary(evaluation: Evaluation, metric: str) -> str:
-    """Return a line and a table: each codec's quality, differences, and speed where it is known.
+    """Return a line and a table: each codec's quality, differences, and what else is known.
 
     The differences are of bits at an equal `metric`, against the codec of the column. Lines below
     the table tell why some are missing.
@@ -23,16 +24,14 @@ def summary(evaluation: Evaluation, metric: str) -> str:
     if not evaluation.curves:
         return "Nothing was measured."
     anchors = evaluation.codecs
-    speeds = {codec: _speeds(evaluation, codec) for codec in anchors}
-    timed = any(speed != NOTHING for pair in speeds.values() for speed in pair)
-    head = ["", METRICS[metric].label, *(f"against {anchor}" for anchor in anchors)]
-    head += ["encode frames/s", "decode frames/s"] if timed else []
+    head = ["", METRICS[metric].label, *(f"against {anchor}" for anchor in anchors), *FACTS]
     rows = []
     for codec in anchors:
         differences = [_difference(evaluation, anchor, codec, metric) for anchor in anchors]
-        row = [codec, _range(evaluation, codec, metric), *differences]
-        rows.append(row + speeds[codec] if timed else row)
-    parts = (_title(evaluation, metric), markdown_table(head, rows), _refusals(evaluation, metric))
+        quality = _range(evaluation, codec, metric)
+        rows.append([codec, quality, *differences, *_facts(evaluation, codec)])
+    table = markdown_table(*_without_empty_columns(head, rows))
+    parts = (_title(evaluation, metric), table, _refusals(evaluation, metric))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -44,6 +43,13 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for number, width in enumerate(widths)
     ]
     return "\n".join(_line(cells, widths) for cells in (head, rule, *rows))
+
+
+def _without_empty_columns(
+    head: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    kept = [n for n in range(len(head)) if any(row[n] != NOTHING for row in rows)]
+    return [head[n] for n in kept], [[row[n] for n in kept] for row in rows]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -91,7 +97,8 @@ def _refusals(evaluation: Evaluation, metric: str) -> str:
     return "\n".join(lines)
 
 
-def _speeds(evaluation: Evaluation, codec: str) -> list[str]:
+def _facts(evaluation: Evaluation, codec: str) -> list[str]:
     facts = codec_facts(evaluation, codec)
+    error = NOTHING if facts.rate_error is None else f"{100 * facts.rate_error:.2f} %"
     speeds = (facts.encode_speed, facts.decode_speed)
-    return [NOTHING if speed is None else f"{speed:.2f}" for speed in speeds]
+    return [error, *(NOTHING if speed is None else f"{speed:.2f}" for speed in speeds)]

@@ -237,17 +237,18 @@ function listenToDivider() {
 function drawFacts() {
   const metric = at("metric").value, text = (value, digits) =>
     value === null ? NOTHING : fixed(value, digits);
+  const percent = share => share === null ? null : 100 * share;
   const mebibytes = bytes => bytes === null ? null : bytes / 2 ** 20;
   const rows = data.codecs.map(codec => {
     const facts = data.facts[codec], range = data.ranges[metric][codec];
-    const share = facts.container_share === null ? null : 100 * facts.container_share;
     return row([codec, range ? `${fixed(range[0], 1)} to ${fixed(range[1], 1)}` : NOTHING,
-      text(range && range[1] - range[0], 1), text(share, 1),
+      text(range && range[1] - range[0], 1), text(percent(facts.container_share), 1),
+      text(percent(facts.rate_error), 2), text(percent(facts.worst_rate_error), 2),
       text(facts.encode_speed, 2), text(facts.decode_speed, 2),
       text(mebibytes(facts.encode_peak_bytes), 0), text(mebibytes(facts.decode_peak_bytes), 0)]);
   });
   fill("facts", rows, ["", data.metrics[metric].label, "range", "container %",
-    "encode frames/s", "decode frames/s", "encode MiB", "decode MiB"]);
+    "rate error %", "at worst %", "encode frames/s", "decode frames/s", "encode MiB", "decode MiB"]);
 }
 
 function drawSpeed() {
@@ -285,10 +286,11 @@ function drawPoints() {
   const rows = curves.flatMap(curve => curve.points.map(point => row([
     `${curve.codec} ${point.setting}`, point.bits_per_pixel.toFixed(4), kilobits(curve, point),
     text(point.file_bytes, 0), text(point.container_bytes, 0),
+    typeof point.rate_error === "number" ? signed(100 * point.rate_error, 2) : NOTHING,
     ...metrics.map(name => text(point.metrics[name], name === "ms_ssim" ? 4 : 2)),
     text(point.encode_seconds, 2), text(point.decode_seconds, 2),
   ])));
-  fill("points", rows, ["", "bits/pixel", "kbit/s", "bytes", "container bytes",
+  fill("points", rows, ["", "bits/pixel", "kbit/s", "bytes", "container bytes", "rate error %",
     ...metrics.map(name => data.metrics[name].label), "encode s", "decode s"]);
 }
 
