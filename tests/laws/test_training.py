@@ -15,12 +15,16 @@ import torch
 from torch import Tensor
 
 from neuvid.errors import InvalidSetting, NeuvidError, UnreadableInput, UnwritableOutput
+from neuvid.models.agent import AgentConfig
 from neuvid.models.base import ModelConfig
 from neuvid.models.checkpoint import read_weights
+from neuvid.models.dynamic_hybrid import DynamicHybridConfig
 from neuvid.models.hybrid import HybridConfig
 from neuvid.models.implicit import ImplicitConfig
 from neuvid.models.intra import IntraConfig
 from neuvid.training import trainer as trainer_module
+from neuvid.training.foresight import ForesightChain
+from neuvid.training.joint_routes import DivergenceSearch, JointRoutes
 from neuvid.training.losses import Objective
 from neuvid.training.runs import (
     BEST_FILE,
@@ -69,7 +73,23 @@ TINY_HYBRID = HybridConfig(
     encoder_blocks=1,
     decoder_blocks=1,
 )
-CONFIGS = pytest.mark.parametrize("config", [TINY, TINY_HYBRID], ids=["implicit", "hybrid"])
+TINY_DYNAMIC = DynamicHybridConfig(
+    intra=TINY.intra,
+    agent=AgentConfig(channels=(4, 6)),
+    feature_channels=16,
+    route_channels=(8, 10, 12, 16),
+    latent_channels=(4, 8, 12, 16),
+    hyper_channels=8,
+    temporal_channels=8,
+    prior_channels=8,
+    motion_channels=8,
+    context_blocks=1,
+    encoder_blocks=1,
+    decoder_blocks=1,
+)
+CONFIGS = pytest.mark.parametrize(
+    "config", [TINY, TINY_HYBRID, TINY_DYNAMIC], ids=["implicit", "hybrid", "dynamic"]
+)
 IMAGE = Stage(
     name="image",
     steps=4,
@@ -110,11 +130,14 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 def test_an_interrupted_run_ends_with_the_same_weights(
     config: ModelConfig, training_set: Path, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, config=config)
+    joint = JointRoutes(first_step=5, period=2) if config is TINY_DYNAMIC else None
+    recipe = replace(RECIPE, config=config, joint_routes=joint)
     whole = run(recipe, training_set, tmp_path / "whole")
     for steps in (4, 6, None):  # at the end of a stage, within one, to the end
         parts = run(recipe, training_set, tmp_path / "parts", steps=steps)
     assert same(parts, whole)
+    if joint:
+        assert whole["ladder"].tolist() != [63.0] * 4
     log = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log if '"train"' in line] == [2, 4, 6, 8, 10, 12]
 
@@ -246,3 +269,43 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(UnwritableOutput, match="No space left"):
         write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
+
+
+DIVERGING = (20.0, 32.0, 44.0)  # qualities from which narrow routes cost more
+
+
+def rate_and_distortion(route: int, quality: float) -> tuple[float, float]:
+    """A curve that all routes share up to a quality, beyond which narrow ones waste bits."""
+    rate = 2 ** (quality / 10)
+    waste = 0.0 if route == 3 else max(quality - DIVERGING[route], 0.0)
+    return rate * (1 + 0.01 * waste), rate**-0.5 * (1 + 0.01 * waste)
+
+
+def test_qualities_fall_until_the_curves_of_the_routes_meet() -> None:
+    search = DivergenceSearch(4, fall=2.0)
+    before: tuple[float, ...] = ()
+    ladder: tuple[float, ...] = (63.0,) * 4
+    while ladder != before:
+        before, ladder = ladder, search.advance(ladder, rate_and_distortion)
+    assert ladder[3] == 63.0 and ladder == tuple(sorted(ladder))
+    for quality, diverging in zip(ladder, DIVERGING, strict=False):
+        assert abs(quality - diverging) < 8
+
+
+def test_an_agent_learns_to_foresee_and_leaves_the_codec_alone(
+    training_set: Path, tmp_path: Path
+) -> None:
+    codec = replace(RECIPE, config=TINY_DYNAMIC, stages=(IMAGE,), validation_frames=2)
+    run(codec, training_set, tmp_path / "codec")
+    stage = replace(PAIRS, steps=30, learning_rate=3e-2, train=("agent.*",))
+    agent = replace(codec, name="agent", stages=(stage,), chain=ForesightChain)
+    weights = tmp_path / "codec" / LAST_FILE
+    options = {"weights": weights, "log_steps": 10, "validation_steps": 100}
+    after = run(agent, training_set, tmp_path / "agent", **options)
+    lines = (tmp_path / "agent" / "log.jsonl").read_text().splitlines()
+    log = [json.loads(line) for line in lines]
+    losses = [entry["loss"] for entry in log if entry["group"] == "train"]
+    assert losses[-1] < 0.5 * losses[0]
+    before = read_weights(weights)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("agent.") for name in changed)

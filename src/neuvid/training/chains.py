@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from neuvid.choice import FrameChoice, FrameKind
+from neuvid.choice import QUALITIES, ROUTES, FrameChoice, FrameKind
 from neuvid.codec.schedule import FIRST_FRAME_ONLY
 from neuvid.entropy.coder import RateEstimator
 from neuvid.models.base import State, VideoModel
-from neuvid.training.losses import Objective, distortion, plane_errors
+from neuvid.training.losses import Objective, distortion, plane_psnr
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,18 @@ class ChainLosses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """Frames [B, T, 3, H, W] that are coded as a stream would be; `noise` is for training."""
+    """Frames [B, T, 3, H, W] that are coded as a stream would be; `noise` is for training.
+
+    `quality` is one for each sample, `routes` are those of the frames in turn. `ladder` is the
+    highest quality on each route, where that of a sample is higher.
+    """
 
     frames: Tensor
-    quality: tuple[float, ...]  # one for each sample
+    quality: tuple[float, ...]
     objective: Objective
     noise: bool
+    routes: tuple[int, ...] = (0,)
+    ladder: tuple[float, ...] = (QUALITIES - 1.0,) * ROUTES
     recompute: bool = False
 
     def start(self, model: VideoModel[Any], *, true_first_frame: bool = False) -> State:
@@ -73,22 +79,28 @@ class Chain:
         state: State = model.initial_state(height, width, batch)
         return state
 
+    def _choice(self, model: VideoModel[Any], number: int, route: int) -> FrameChoice:
+        plan = FIRST_FRAME_ONLY.plan(number, 0, model.refresh_period)
+        if plan.kind is FrameKind.INTRA:
+            return FrameChoice(plan.kind, self.quality)
+        quality = tuple(min(each, self.ladder[route]) for each in self.quality)
+        return FrameChoice(plan.kind, quality, plan.level, route, plan.refresh)
+
     def _code_frame(
         self, model: VideoModel[Any], state: State, number: int
     ) -> tuple[ChainLosses, State]:
-        plan = FIRST_FRAME_ONLY.plan(number, 0, model.refresh_period)
+        choice = self._choice(model, number, self.routes[number % len(self.routes)])
         coder = RateEstimator(noise=self.noise)
         frame = self.frames[:, number]
-        choice = FrameChoice(plan.kind, self.quality, level=plan.level, refresh=plan.refresh)
         state = model.code_frame(frame, state, choice, coder)
         picture = model.render(state).float()
         bits_per_pixel = coder.total().float() / (state.height * state.width)
         error = distortion(picture, frame, self.objective.rgb_share)
-        quality = torch.tensor(self.quality, device=frame.device)
-        loss = self.objective.loss(bits_per_pixel, error, quality, kind=plan.kind, level=plan.level)
-        with torch.no_grad():
-            psnr = -10 * plane_errors(picture, frame).clamp(min=1e-10).log10()
-        return ChainLosses(loss, bits_per_pixel, psnr), state
+        quality = torch.tensor(choice.quality, device=frame.device)
+        loss = self.objective.loss(
+            bits_per_pixel, error, quality, kind=choice.kind, level=choice.level
+        )
+        return ChainLosses(loss, bits_per_pixel, plane_psnr(picture, frame)), state
 
 
 def _mean(losses: list[ChainLosses]) -> ChainLosses:

@@ -58,6 +58,12 @@ def plane_errors(reconstruction: Tensor, frame: Tensor) -> Tensor:
     return torch.cat((luma[:, None], chroma), 1)
 
 
+@torch.no_grad()
+def plane_psnr(reconstruction: Tensor, frame: Tensor) -> Tensor:
+    """Return the PSNR [B, 3] of Y, U, V in dB, 100 at most."""
+    return -10 * plane_errors(reconstruction.float(), frame).clamp(min=1e-10).log10()
+
+
 def rgb_error(reconstruction: Tensor, frame: Tensor) -> Tensor:
     """Return the sum [B] of the mean squared errors of R, G, B by BT.709."""
     luma, blue, red = (reconstruction - frame).unbind(1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from neuvid.errors import InvalidSetting
-from neuvid.models.presets import FM, FM_SMALL, RT, RT_SMALL
+from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL, FM, FM_SMALL, RT, RT_SMALL
+from neuvid.training.foresight import ForesightChain
+from neuvid.training.joint_routes import JointRoutes
 from neuvid.training.losses import Objective
 from neuvid.training.stages import Recipe, Stage
 
@@ -224,6 +226,59 @@ FM_SMALL_VIDEO_RECIPE = Recipe(
     ),
 )
 
+CODEC = ("*", "!intra.*", "!agent.*")
+AGENT = ("agent.*",)
+
+DYNAMIC_VIDEO_RECIPE = replace(
+    FM_VIDEO_RECIPE,
+    name="dynamic-video",
+    model="dynamic",
+    config=DYNAMIC,
+    stages=tuple(replace(stage, train=CODEC) for stage in FM_VIDEO_RECIPE.stages),
+    joint_routes=JointRoutes(first_step=55 * EPOCH_STEPS, period=EPOCH_STEPS),
+)
+
+DYNAMIC_AGENT_RECIPE = replace(
+    DYNAMIC_VIDEO_RECIPE,
+    name="dynamic-agent",
+    stages=(
+        replace(
+            _rt_chain_stage(5, 1e-4, 7, 256),
+            name="rates of all routes",
+            train=AGENT,
+            detach_every=1,
+            recompute=False,
+            final_fraction=0.02,
+        ),
+    ),
+    joint_routes=None,
+    chain=ForesightChain,
+)
+
+DYNAMIC_SMALL_VIDEO_RECIPE = replace(
+    FM_SMALL_VIDEO_RECIPE,
+    name="dynamic-small-video",
+    model="dynamic-small",
+    config=DYNAMIC_SMALL,
+    stages=tuple(replace(stage, train=CODEC) for stage in FM_SMALL_VIDEO_RECIPE.stages),
+    joint_routes=JointRoutes(first_step=1000, period=100),
+)
+
+DYNAMIC_SMALL_AGENT_RECIPE = replace(
+    DYNAMIC_SMALL_VIDEO_RECIPE,
+    name="dynamic-small-agent",
+    stages=(
+        replace(
+            _small_chain(6, 800, 2e-3, detach_every=1),
+            name="rates of all routes",
+            train=AGENT,
+            final_fraction=0.02,
+        ),
+    ),
+    joint_routes=None,
+    chain=ForesightChain,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -234,6 +289,10 @@ RECIPES = {
         RT_SMALL_IMAGE_RECIPE,
         RT_SMALL_VIDEO_RECIPE,
         FM_SMALL_VIDEO_RECIPE,
+        DYNAMIC_VIDEO_RECIPE,
+        DYNAMIC_AGENT_RECIPE,
+        DYNAMIC_SMALL_VIDEO_RECIPE,
+        DYNAMIC_SMALL_AGENT_RECIPE,
     )
 }
 

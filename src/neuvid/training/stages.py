@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 
 from neuvid.errors import InvalidSetting
 from neuvid.models.base import ModelConfig
+from neuvid.training.chains import Chain
+from neuvid.training.joint_routes import JointRoutes
 from neuvid.training.losses import Objective
 
 CROP_MULTIPLE = 16
@@ -87,7 +89,8 @@ class Recipe:
     """How the model of a config, called `model`, is trained from untrained weights to the end.
 
     With `initialise` the untrained weights are already those of a transform codec.
-    Validation codes chains of `validation_frames`.
+    Validation codes chains of `validation_frames`. `joint_routes` are for models with several
+    routes; `chain` says what is learned from frames.
     """
 
     name: str
@@ -98,6 +101,8 @@ class Recipe:
     objective: Objective
     validation_frames: int
     validation_crop: int
+    joint_routes: JointRoutes | None = None
+    chain: type[Chain] = Chain
 
     @property
     def steps(self) -> int:
@@ -124,4 +129,10 @@ class Recipe:
             if start < step:
                 begun.append(stage)
             start += stage.steps
-        return {"recipe": self.name, "config": repr(self.config), "stages begun": repr(begun)}
+        joint = {"joint routes": repr(self.joint_routes)} if self.joint_routes else {}
+        return {
+            "recipe": self.name,
+            "config": repr(self.config),
+            "stages begun": repr(begun),
+            **joint,
+        }

@@ -15,24 +15,23 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from neuvid.choice import QUALITIES
 from neuvid.errors import InvalidSetting, NeuvidError
 from neuvid.models.checkpoint import read_weights, save_model
 from neuvid.models.presets import build_model
-from neuvid.training.chains import Chain
 from neuvid.training.data import BatchShape, Sampler, TrainingSet, prefetch
 from neuvid.training.initialisation import initialise
+from neuvid.training.joint_routes import DivergenceSearch, draw_routes
 from neuvid.training.processes import launch, stop_signals
 from neuvid.training.progress import Progress, describe_training, describe_validation
 from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs
 from neuvid.training.stages import Recipe, Stage
+from neuvid.training.validation import Validation
 
 AVERAGE_DECAY = 0.999  # of the running average of weights
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 1e-4
 PRIOR_GAIN = 20.0  # times the learning rate: every quality has priors of its own, seldom seen
 CHECKPOINT_SECONDS = 180.0
 SKIPPED_MAX = 50  # steps in a row that are not finite
-VALIDATION_QUALITIES = (0, 16, 32, 48, 63)
 VALIDATION_SAMPLES = 8
 VALIDATION_SEED = 0
 
@@ -70,9 +69,11 @@ class Trainer:
             torch.set_num_threads(options.threads)
         self.fabric = launch()
         self.samplers = self._samplers(TrainingSet(data, "train", seed=options.seed))
-        self.validation_frames = self._validation_frames(data)
+        self.validation = Validation(recipe, self._validation_frames(data))
         torch.manual_seed(options.seed)
         self.model = build_model(recipe.config)
+        joint = recipe.joint_routes
+        self.search = DivergenceSearch(self.model.routes, joint.fall) if joint else None
         weight_bytes = sum(p.numel() * p.element_size() for p in self.model.parameters())
         self.run = RunFolder.create(out, weight_bytes)
         self.console = Console(
@@ -181,6 +182,7 @@ class Trainer:
                 self._log("train", numbers)
             if self.step % self.options.validation_steps == 0:
                 self._validate()
+            self._lower_ladder()
             if self._is_over(is_stopped):
                 break
             if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
@@ -217,10 +219,15 @@ class Trainer:
         # All randomness depends on the seed and the step, so an interrupted run goes on exactly.
         seed = (self.options.seed << 40) + (self.step << 12) + self.fabric.global_rank
         torch.manual_seed(seed)
-        quality = tuple((torch.rand(len(frames)) * (QUALITIES - 1)).tolist())
-        chain = Chain(
+        share = torch.rand(len(frames))
+        routes = draw_routes(self.model.routes, stage.clip_frames)
+        ladder = self.model.route_ladder()
+        quality = tuple((share * max(ladder[route] for route in routes)).tolist())
+        chain = self.recipe.chain(
             frames=frames.to(self.fabric.device),
             quality=quality,
+            routes=routes,
+            ladder=ladder,
             objective=self.recipe.objective,
             noise=True,
             recompute=stage.recompute,
@@ -287,38 +294,32 @@ class Trainer:
         if self.skipped_in_a_row == SKIPPED_MAX:
             raise NeuvidError(f"training diverged: {SKIPPED_MAX} steps in a row are not finite")
 
+    def _lower_ladder(self) -> None:
+        """Lower the qualities that narrow routes are for, where it is time to."""
+        joint = self.recipe.joint_routes
+        if self.search is None or joint is None or not joint.is_due(self.step):
+            return
+        ladder = self.model.route_ladder()
+        if self.fabric.is_global_zero:
+            with torch.no_grad(), self.fabric.autocast():
+                ladder = self.search.advance(ladder, partial(self.validation.point, self.averaged))
+            numbers = {f"quality_of_route_{k}": quality for k, quality in enumerate(ladder)}
+            self._log("validation", numbers)
+        ladder = self.fabric.broadcast(ladder)
+        for model in (self.model, self.averaged):
+            model.get_buffer("ladder").copy_(torch.tensor(ladder))
+
     def _validate(self) -> None:
         """Log the losses of the averaged weights and keep them when they are the best."""
         if self.fabric.is_global_zero:
             with torch.no_grad(), self.fabric.autocast():
-                numbers = self._validation_numbers()
+                numbers = self.validation.numbers(self.averaged)
             self.console.print(describe_validation(self.step, numbers))
             self._log("validation", numbers)
             if numbers["loss"] < self.best_loss:
                 self.best_loss = numbers["loss"]
                 self._export(BEST_FILE)
         self.fabric.barrier()
-
-    def _validation_numbers(self) -> dict[str, float]:
-        numbers = {}
-        losses = []
-        frames = self.validation_frames
-        for quality in VALIDATION_QUALITIES:
-            chain = Chain(
-                frames=frames,
-                quality=(float(quality),) * len(frames),
-                objective=self.recipe.objective,
-                noise=False,
-            )
-            if frames.shape[1] == 1:
-                coded, _ = chain.code(self.averaged, None, range(1))
-            else:
-                start = chain.start(self.averaged)
-                coded, _ = chain.code(self.averaged, start, range(1, frames.shape[1]))
-            losses.append(coded.loss.mean().item())
-            numbers[f"bpp_{quality}"] = coded.bits_per_pixel.mean().item()
-            numbers[f"psnr_{quality}"] = coded.plane_psnr[:, 0].mean().item()
-        return {"loss": sum(losses) / len(losses), **numbers}
 
     def _export(self, name: str) -> None:
         seconds = self.seconds_before + time.monotonic() - self.started
@@ -344,6 +345,7 @@ class Trainer:
                 "optimiser": optimiser,
                 "skipped": self.skipped,
                 "best_loss": self.best_loss,
+                "search": self.search.state() if self.search else None,
                 "seconds": self.seconds_before + time.monotonic() - self.started,
             }
             self.run.save_checkpoint(content)
@@ -363,6 +365,8 @@ class Trainer:
         self.optimiser_state = content["optimiser"]
         self.skipped = content["skipped"]
         self.best_loss = content["best_loss"]
+        if self.search:
+            self.search.restore(content["search"])
         self.seconds_before = content["seconds"]
 
     def _is_over(self, is_stopped: Callable[[], bool]) -> bool:
