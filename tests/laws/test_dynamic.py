@@ -229,8 +229,9 @@ class Foreseeing(Routing):
 
     def choose(self, view: FrameView) -> FrameChoice:
         if view.plan.kind is FrameKind.INTER:
+            foreseen = view.foresee()
             choices = [view.plan.choice(q, route) for q in (10.25, 60.0) for route in range(4)]
-            self.foreseen += view.foresee(choices)
+            self.foreseen += map(foreseen, choices)
         return super().choose(view)
 
 

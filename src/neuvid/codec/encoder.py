@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -179,9 +179,9 @@ class Encoder:
             8.0 * packet_bytes(packet, self.header), partial(self._psnr, tensor, tried.state)
         )
 
-    def _foresee(self, frame: Tensor, choices: Sequence[FrameChoice]) -> list[float]:
-        bits: list[float] = self.model.network.foresee(frame, self.state, choices)[0].tolist()
-        return bits
+    def _foresee(self, frame: Tensor) -> Callable[[FrameChoice], float]:
+        bits = self.model.network.foresee(frame, self.state)
+        return lambda choice: float(bits(choice))
 
     def _errors(self, frame: Tensor, shown: Tensor) -> Tensor:
         """Return the mean square errors [3] of Y, U and V; both are [1, 3, H, W]."""

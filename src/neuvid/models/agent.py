@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,10 +42,8 @@ class RateAgent(nn.Module):
         self.body = nn.Sequential(*(Down(*widths) for widths in pairwise(config.channels)))
         self.heads = SignalPointwise(last, routes * ANCHORS)
 
-    def forward(
-        self, frame: Tensor, prediction: Tensor, motion: Tensor, choices: Sequence[FrameChoice]
-    ) -> Tensor:
-        """Return the bits [B, N] of each of N choices.
+    def forward(self, frame: Tensor, prediction: Tensor, motion: Tensor) -> Tensor:
+        """Return logarithms of bits [B, routes, ANCHORS] at rows of quality.
 
         Frame and prediction are [B, 3, H, W] in [0, 1], motion is [B, 2, H/8, W/8] in pixels.
         """
@@ -55,15 +53,14 @@ class RateAgent(nn.Module):
         seen = functional.pad(seen, (0, right, 0, bottom), mode="replicate")
         densities = functional.softplus(self.heads(self.body(self.embed(seen))).float())
         rates = densities.mean((2, 3)).clamp(min=DENSITY_MIN).log()
-        rates = rates.view(-1, self.routes, ANCHORS)
         pixels = frame.shape[2] * frame.shape[3]
-        return pixels * torch.stack([_at(rates, choice) for choice in choices], 1).exp()
+        return rates.view(-1, self.routes, ANCHORS) + math.log(pixels)
 
 
-def _at(rates: Tensor, choice: FrameChoice) -> Tensor:
-    """Return the rate [B] of a choice among those of all routes and rows [B, K, ANCHORS]."""
-    batch = rates.shape[0]
-    positions = bank_positions(quality_positions(choice, batch, rates), choice.level)
+def bits_of(foreseen: Tensor, choice: FrameChoice) -> Tensor:
+    """Return the bits [B] of a choice, given what an agent foresees [B, routes, ANCHORS]."""
+    rows = foreseen[:, choice.route]
+    positions = bank_positions(quality_positions(choice, len(rows), rows), choice.level)
     below = positions.floor().long().clamp(max=ANCHORS - 2)[:, None]
-    first, second = (rates[:, choice.route].gather(1, rows)[:, 0] for rows in (below, below + 1))
-    return first + (second - first) * (positions - below[:, 0])
+    first, second = (rows.gather(1, row)[:, 0] for row in (below, below + 1))
+    return (first + (second - first) * (positions - below[:, 0])).exp()

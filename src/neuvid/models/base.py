@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -88,8 +88,8 @@ class VideoModel(nn.Module, ABC, Generic[S]):
     def render(self, state: S) -> Tensor:
         """Return the picture [B, 3, H, W] in [0, 1] that `state` stands for."""
 
-    def foresee(self, frame: Tensor, state: S, choices: Sequence[FrameChoice]) -> Tensor:
-        """Return the bits [B, N] that each of N choices for an inter frame is expected to take.
+    def foresee(self, frame: Tensor, state: S) -> Callable[[FrameChoice], Tensor]:
+        """Return what tells the bits [B] that a choice for an inter frame is expected to take.
 
         Nothing is coded. Raises InvalidSetting for a family without a rate control agent.
         """

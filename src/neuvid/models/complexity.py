@@ -83,7 +83,7 @@ class _Walks:
     def agent(self) -> dict[str, float]:
         """Return the kMAC per pixel of foreseeing rates."""
         with _counting(self.model, 0) as counts, torch.inference_mode():
-            self.model.foresee(self.frame, self.state, [FrameChoice(FrameKind.INTER)])
+            self.model.foresee(self.frame, self.state)
         return {name: count for name, count in counts.items() if name.startswith("agent.")}
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ Network", ECCV 2024. docs/decisions/0008 tells what the paper leaves open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior, Gaussian, Laplace
-from neuvid.models.agent import AgentConfig, RateAgent
+from neuvid.models.agent import AgentConfig, RateAgent, bits_of
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.motion import MotionTransform, ScaleRange
 from neuvid.models.picture import PictureConfig, PictureModel
@@ -200,13 +200,12 @@ class DynamicModel(VideoModel[DynamicState]):
             raise ValueError("no frame was coded yet")
         return state.picture
 
-    def foresee(self, frame: Tensor, state: DynamicState, choices: Sequence[FrameChoice]) -> Tensor:
-        """Return the bits [B, N] that each of N choices for an inter frame is expected to take."""
+    def foresee(self, frame: Tensor, state: DynamicState) -> Callable[[FrameChoice], Tensor]:
+        """Return what tells the bits [B] that a choice for an inter frame is expected to take."""
         reference = self.render(state).clamp(0.0, 1.0)
         motion = self.estimator(frame, reference)
         prediction = warp(reference, motion)
-        bits: Tensor = self.agent(frame, prediction, avg_pool2d(motion, PATCH), choices)
-        return bits
+        return partial(bits_of, self.agent(frame, prediction, avg_pool2d(motion, PATCH)))
 
     def _code_motion(
         self,

@@ -7,7 +7,7 @@ what differs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
-from neuvid.models.agent import AgentConfig, RateAgent
+from neuvid.models.agent import AgentConfig, RateAgent, bits_of
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.block_motion import ANCHORS, MotionCoder, bank_positions, search_vectors
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
@@ -189,15 +189,12 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
             raise ValueError("no frame was coded yet")
         return state.picture
 
-    def foresee(
-        self, frame: Tensor, state: DynamicHybridState, choices: Sequence[FrameChoice]
-    ) -> Tensor:
-        """Return the bits [B, N] that each of N choices for an inter frame is expected to take."""
+    def foresee(self, frame: Tensor, state: DynamicHybridState) -> Callable[[FrameChoice], Tensor]:
+        """Return what tells the bits [B] that a choice for an inter frame is expected to take."""
         reference = self.render(state)
         middle = frame.new_full((state.batch,), (ANCHORS - 1) / 2)
         vectors = search_vectors(frame, reference, middle)
-        bits: Tensor = self.agent(frame, compensate_picture(reference, vectors), vectors, choices)
-        return bits
+        return partial(bits_of, self.agent(frame, compensate_picture(reference, vectors), vectors))
 
     def _context(self, prediction: Tensor, feature: Tensor) -> Tensor:
         predicted = self.embed_prediction(patchify(prediction))

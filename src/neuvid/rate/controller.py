@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,9 +64,9 @@ class FrameView:
     later. `may_be_cut` tells that the picture differs much from the last one.
 
     `trial` codes the frame without a trace and tells what a choice would cost. It takes about as
-    long as coding the frame, which is then not coded again if this is the choice. `foresee` tells
-    the bits that choices for an inter frame are expected to take; nothing is coded, but only
-    models with a rate control agent can.
+    long as coding the frame, which is then not coded again if this is the choice. `foresee`
+    returns what tells the bits that a choice for an inter frame is expected to take; nothing is
+    coded, but only models with a rate control agent can.
     """
 
     number: int
@@ -75,7 +75,7 @@ class FrameView:
     later: Callable[[int], FramePlan]
     may_be_cut: bool
     trial: Callable[[FrameChoice], Trial]
-    foresee: Callable[[Sequence[FrameChoice]], list[float]]
+    foresee: Callable[[], Callable[[FrameChoice], float]]
 
 
 class RateController(Protocol):

@@ -30,7 +30,8 @@ class ForesightChain(Chain):
         with torch.no_grad():
             coded = [_try(model, frame, state, choice) for choice in choices]
         bits = torch.stack([each for each, _ in coded], 1)  # [B, routes]
-        expected = model.foresee(frame, state, choices)
+        foreseen = model.foresee(frame, state)
+        expected = torch.stack([foreseen(choice) for choice in choices], 1)
         loss = (expected.log() - bits.log()).abs().mean(1)
         route = self.routes[number % len(self.routes)]
         _, after = coded[route]

@@ -260,8 +260,16 @@ DYNAMIC_SMALL_VIDEO_RECIPE = replace(
     name="dynamic-small-video",
     model="dynamic-small",
     config=DYNAMIC_SMALL,
-    stages=tuple(replace(stage, train=CODEC) for stage in FM_SMALL_VIDEO_RECIPE.stages),
-    joint_routes=JointRoutes(first_step=1000, period=100),
+    stages=tuple(
+        replace(stage, train=CODEC)
+        for stage in (
+            replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
+            _small_chain(3, 400, 8e-4),
+            _small_chain(6, 1200, 4e-4),
+            replace(_small_chain(10, 500, 3e-4), final_fraction=0.02),
+        )
+    ),
+    joint_routes=JointRoutes(first_step=800, period=80),
 )
 
 DYNAMIC_SMALL_AGENT_RECIPE = replace(
