@@ -164,19 +164,19 @@ FAMILIES = {
         "libx264",
         ".264",
         (*X26_PRESETS, *(preset + ZERO_LATENCY for preset in X26_PRESETS)),
-        (22, 47),
+        (22, 51),
         _x264,
         codes_rgb=True,
     ),
-    "x265": Family("libx265", ".265", X26_PRESETS, (22, 47), _x265, codes_rgb=True),
+    "x265": Family("libx265", ".265", X26_PRESETS, (22, 51), _x265, codes_rgb=True),
     "svtav1": Family("libsvtav1", ".obu", tuple(map(str, range(14))), (20, 63), _svtav1),
     "libaom": Family(
         "libaom-av1", ".obu", tuple(map(str, range(9))), (20, 63), _libaom, codes_rgb=True
     ),
     "vvenc": Family(
-        "libvvenc", ".266", ("faster", "fast", "medium", "slow", "slower"), (22, 47), _vvenc
+        "libvvenc", ".266", ("faster", "fast", "medium", "slow", "slower"), (22, 51), _vvenc
     ),
-    "kvazaar": Family("libkvazaar", ".265", X26_PRESETS, (22, 47), _kvazaar),
+    "kvazaar": Family("libkvazaar", ".265", X26_PRESETS, (22, 51), _kvazaar),
 }
 
 
