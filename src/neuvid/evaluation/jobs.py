@@ -6,10 +6,10 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from multiprocessing import get_context
@@ -59,25 +59,39 @@ def run_jobs(jobs: list[Job], processes: int, done: Callable[[Outcome], None]) -
     `done` is called with each outcome as it comes.
     """
     outcomes = {}
-    if processes == 1:
-        for number, job in enumerate(jobs):
+    new = []
+    for number, job in enumerate(jobs):
+        if processes > 1 and _cached_point(job, _cache_key(job)) is None:
+            new.append(number)
+        else:
             outcomes[number] = run_job(job)
             done(outcomes[number])
-        return list(outcomes.values())
+    with closing(_run_at_once(jobs, new, processes)) as coming:
+        for number, outcome in coming:
+            outcomes[number] = outcome
+            done(outcome)
+    return [outcomes[number] for number in range(len(jobs))]
+
+
+def _run_at_once(
+    jobs: list[Job], numbers: list[int], processes: int
+) -> Generator[tuple[int, Outcome], None, None]:
+    """Run the jobs of these numbers; yield the outcomes as they come."""
+    if not numbers:
+        return
+    left = set(numbers)
     with ProcessPoolExecutor(processes, mp_context=SPAWN) as pool:
-        futures = {pool.submit(run_job, job): number for number, job in enumerate(jobs)}
+        futures = {pool.submit(run_job, jobs[number]): number for number in numbers}
         try:
             for future in as_completed(futures):
                 with suppress(BrokenProcessPool):
-                    outcomes[futures[future]] = future.result()
-                    done(outcomes[futures[future]])
-        except BaseException:  # interrupted: what has not begun never begins
+                    outcome = future.result()
+                    left.remove(futures[future])
+                    yield futures[future], outcome
+        finally:  # interrupted: what has not begun never begins
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    for number in outcomes.keys() ^ range(len(jobs)):  # where one is killed, all are stopped
-        outcomes[number] = _run_alone(jobs[number])
-        done(outcomes[number])
-    return [outcomes[number] for number in range(len(jobs))]
+    for number in sorted(left):  # where one process is killed, all are stopped
+        yield number, _run_alone(jobs[number])
 
 
 def run_job(job: Job) -> Outcome:
