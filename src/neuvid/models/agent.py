@@ -17,6 +17,7 @@ from neuvid.models.intra import PATCH_VALUES
 from neuvid.nn.blocks import PATCH, DepthConvBlock, Down, SignalPointwise, patchify
 
 DENSITY_MIN = 1e-6  # bits per pixel
+FIRST_DENSITY = -3.0  # before training, as an argument of softplus: 0.05 bits per pixel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class RateAgent(nn.Module):
         self.embed = DepthConvBlock(2 * PATCH_VALUES + 2, first)
         self.body = nn.Sequential(*(Down(*widths) for widths in pairwise(config.channels)))
         self.heads = SignalPointwise(last, routes * ANCHORS)
+        nn.init.constant_(self.heads.bias, FIRST_DENSITY)  # type: ignore[arg-type]
 
     def forward(self, frame: Tensor, prediction: Tensor, motion: Tensor) -> Tensor:
         """Return logarithms of bits [B, routes, ANCHORS] at rows of quality.
