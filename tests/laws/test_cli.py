@@ -101,6 +101,51 @@ def test_commands_do_what_the_library_does(
     assert read_json(capsys)["decoded"]
 
 
+@pytest.mark.parametrize(
+    ("options", "unit"),
+    [
+        ("--bitrate 20k", "kbit/s"),
+        ("--bitrate-file rates.txt --buffer 2", "kbit/s"),
+        ("--bitrate 20k --two-pass --max-rate .03M", "kbit/s"),
+        ("--size 40kB", "bytes"),
+        ("--psnr 20", "dB"),
+        ("--qp 40 --max-rate 20k --buffer 1.5", "kbit/s"),
+    ],
+)
+def test_rates_are_told(
+    options: str,
+    unit: str,
+    clip: Path,
+    checkpoint: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("rates.txt").write_text("0 20k\n0.5 30k\n")
+    arguments = ["encode", str(clip), "x.nvid", "--model", str(checkpoint), *options.split()]
+    assert main([*arguments, "--json"]) == 0
+    numbers = read_json(capsys)
+    rate = numbers["rate"]
+    assert rate["unit"] == unit
+    assert set(rate) >= {"target", "actual", "error", "worst_second", "buffer_violations"}
+    if unit == "bytes":
+        assert rate["actual"] == numbers["bytes"]["total"] <= 40000
+    if unit == "kbit/s":
+        assert rate["actual"] == pytest.approx(numbers["kilobits_per_second"])
+    assert main(arguments) == 0
+    told = capsys.readouterr().err
+    assert "worst second" in told and ("--qp" in options or "target" in told)
+
+
+def test_rates_out_of_reach_are_told(
+    clip: Path, checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(checkpoint)]
+    for rate, quality in (("100", "lowest"), ("1G", "highest")):
+        assert main(["encode", str(clip), "x.nvid", "--bitrate", rate, *model]) == 0
+        warning = next(line for line in capsys.readouterr().err.splitlines() if "reach" in line)
+        assert warning.startswith("neuvid: warning:") and quality in warning
+
+
 def test_people_are_told_as_well(
     stream: Path, checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +175,7 @@ def test_raw_video_and_pictures(
         with create_clip(folder / name, info) as writer:
             for frame in moving_frames(info, 3):
                 writer.write(frame)
-    sizes = ["--size", "18x10", "--fps", "30000/1001", "--pixel-format", "rgb24"]
+    sizes = ["--frame-size", "18x10", "--fps", "30000/1001", "--pixel-format", "rgb24"]
     model = ["--model", str(checkpoint)]
     assert main(["encode", "in.yuv", "raw.nvid", *sizes, *model]) == 0
     assert main(["encode", "pictures", "pictures.nvid", "--fps", "30000/1001", *model]) == 0
@@ -176,6 +221,28 @@ FAILURES = [
     ("encode CLIP x.nvid MODEL --qp 64", "quality is 64.0; allowed is 0..63"),
     ("encode CLIP x.nvid MODEL --qp nan", "quality is nan"),
     ("encode CLIP x.nvid MODEL --qp much", "--qp"),
+    ("encode CLIP x.nvid MODEL --bitrate 0", "bitrate is '0'"),
+    ("encode CLIP x.nvid MODEL --bitrate -5k", "bitrate is '-5k'"),
+    ("encode CLIP x.nvid MODEL --bitrate 80q", "bitrate is '80q'; allowed is a number above 0"),
+    ("encode CLIP x.nvid MODEL --bitrate nan", "bitrate is 'nan'"),
+    ("encode CLIP x.nvid MODEL --bitrate 9k --qp 3", "options is '--qp --bitrate'"),
+    ("encode CLIP x.nvid MODEL --bitrate 9k --max-rate 8k", "max rate is 8000.0"),
+    ("encode CLIP x.nvid MODEL --bitrate 9k --buffer 0", "buffer is 0.0"),
+    ("encode CLIP x.nvid MODEL --bitrate 9k --route 0", "route is 0"),
+    ("encode CLIP x.nvid MODEL --bitrate-file no.txt", "cannot read no.txt: No such file"),
+    ("encode CLIP x.nvid MODEL --bitrate-file late.txt", "first time of late.txt is 1.0"),
+    ("encode CLIP x.nvid MODEL --bitrate-file back.txt", "time of a bitrate is 1.0"),
+    ("encode CLIP x.nvid MODEL --bitrate-file words.txt", "line 2 of words.txt is 'a lot'"),
+    ("encode CLIP x.nvid MODEL --bitrate-file raw.mp4", "line 1 of raw.mp4"),
+    ("encode CLIP x.nvid MODEL --max-rate 0", "max rate is '0'"),
+    ("encode CLIP x.nvid MODEL --buffer 2", "buffer is 2.0; allowed is given with --max-rate"),
+    ("encode CLIP x.nvid MODEL --two-pass", "two-pass is True"),
+    ("encode CLIP x.nvid MODEL --size 8XB", "size is '8XB'"),
+    ("encode CLIP x.nvid MODEL --size 0", "size is '0'"),
+    ("encode CLIP x.nvid MODEL --size 9B", "size is 9; allowed is at least"),
+    ("encode - x.nvid MODEL --size 8kB", "input is '-'; allowed is no pipe"),
+    ("encode CLIP x.nvid MODEL --psnr 0", "psnr is 0.0"),
+    ("encode CLIP x.nvid MODEL --psnr 30 --max-rate 9k", "max rate is 9000.0"),
     ("encode CLIP x.nvid MODEL --frames 0", "frames is 0"),
     ("encode CLIP x.nvid MODEL --start -1", "start is -1"),
     ("encode CLIP x.nvid MODEL --start 99", "moving.mp4: it has no frame at 99 s"),
@@ -184,12 +251,12 @@ FAILURES = [
     ("encode CLIP x.nvid MODEL --refresh -1", "refresh period is -1"),
     ("encode CLIP x.nvid MODEL --threads 0", "--threads"),
     ("encode CLIP x.nvid MODEL --device tpu9", "device is 'tpu9'"),
-    ("encode raw.yuv x.nvid MODEL", "size is None"),
-    ("encode raw.yuv x.nvid MODEL --size 8x8", "fps is None"),
-    ("encode raw.yuv x.nvid MODEL --size 8 --fps 25", "size is '8'"),
-    ("encode raw.yuv x.nvid MODEL --size 0x8 --fps 25", "width is 0"),
-    ("encode raw.yuv x.nvid MODEL --size 8x8 --fps 1/0", "fps is '1/0'"),
-    ("encode raw.yuv x.nvid MODEL --size 8x8 --fps 25", "100 bytes are no whole number"),
+    ("encode raw.yuv x.nvid MODEL", "frame size is None"),
+    ("encode raw.yuv x.nvid MODEL --frame-size 8x8", "fps is None"),
+    ("encode raw.yuv x.nvid MODEL --frame-size 8 --fps 25", "frame size is '8'"),
+    ("encode raw.yuv x.nvid MODEL --frame-size 0x8 --fps 25", "width is 0"),
+    ("encode raw.yuv x.nvid MODEL --frame-size 8x8 --fps 1/0", "fps is '1/0'"),
+    ("encode raw.yuv x.nvid MODEL --frame-size 8x8 --fps 25", "100 bytes are no whole number"),
     ("encode raw.mp4 x.nvid MODEL", "raw.mp4: it is not a video"),
     ("encode cut.mp4 x.nvid MODEL", "cut.mp4: its index is missing"),
     ("encode SOUND x.nvid MODEL", "it has no video stream"),
@@ -236,6 +303,9 @@ def broken(folder: Path, clip: Path, stream: Path) -> Path:
     (folder / "cut.mp4").write_bytes(clip.read_bytes()[:9000])
     (folder / "cut.nvid").write_bytes(data[: len(data) // 2])
     (folder / "head.nvid").write_bytes(data[:10])
+    (folder / "late.txt").write_text("1 80k")
+    (folder / "back.txt").write_text("0 80k\n2 50k # then\n1 60k")
+    (folder / "words.txt").write_text("0, 80k\na lot")
     (folder / "new.nvid").write_bytes(data[:6] + b"\x09" + data[7:])
     with stream.open("rb") as file, (folder / "vast.nvid").open("wb") as vast:
         header = replace(PacketReader(file).header, width=65535, height=65535)
@@ -365,7 +435,7 @@ def test_a_file_that_cannot_grow_leaves_nothing(
 def test_an_interrupt_leaves_nothing(
     sent: signal.Signals, code: int, checkpoint: Path, folder: Path
 ) -> None:
-    source = ["-", "x.nvid", "--size", "320x240", "--fps", "25"]
+    source = ["-", "x.nvid", "--frame-size", "320x240", "--fps", "25"]
     with start("encode", *source, "--model", checkpoint, stdin=subprocess.PIPE) as process:
         assert process.stdin and process.stderr
         process.stdin.write(bytes(320 * 240 * 3 // 2 * 3))  # and the pipe stays open

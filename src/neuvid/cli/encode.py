@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from neuvid.choice import QUALITIES
 from neuvid.cli.options import STANDARD, Device, Json, Threads, check_paths
 from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, summary_of, tell
-from neuvid.codec.clips import encode_clip
+from neuvid.cli.rate import (
+    BitrateFile,
+    BitrateOption,
+    Buffer,
+    MaxRate,
+    Outcome,
+    Psnr,
+    Qp,
+    RateOptions,
+    Size,
+    TwoPass,
+    outcome_of,
+)
+from neuvid.codec.clips import Progress, encode_clip
+from neuvid.codec.goals import RateGoal
+from neuvid.codec.passes import OpenClip, TotalGoal, encode_in_passes
 from neuvid.codec.schedule import Schedule
+from neuvid.codec.statistics import StreamStatistics
 from neuvid.errors import InvalidSetting
-from neuvid.models.checkpoint import Arithmetic, load_model
-from neuvid.rate.controller import FixedQuality
+from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
+from neuvid.rate.distortion import PsnrControl
 from neuvid.video.clip import PICTURE_RATE, RawFormat, open_clip
 from neuvid.video.frame import FrameSize, PixelFormat
 
@@ -36,10 +53,14 @@ def encode(
         str, typer.Argument(metavar="OUTPUT", help="A file that ends in .nvid, or - for a pipe.")
     ],
     model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = "rt-small",
-    qp: Annotated[
-        float,
-        typer.Option(help=f"Quality, 0 (fewest bits) to {QUALITIES - 1}, in steps of a quarter."),
-    ] = 32,
+    qp: Qp = None,
+    bitrate: BitrateOption = None,
+    bitrate_file: BitrateFile = None,
+    two_pass: TwoPass = False,
+    size: Size = None,
+    psnr: Psnr = None,
+    max_rate: MaxRate = None,
+    buffer: Buffer = None,
     intra_period: Annotated[
         int, typer.Option(help="Frames from one intra frame to the next; -1: only where needed.")
     ] = -1,
@@ -61,7 +82,7 @@ def encode(
         int | None, typer.Option(help="Encode so many frames at most.", show_default="all")
     ] = None,
     start: Annotated[float, typer.Option(help="Begin so many seconds into the clip.")] = 0,
-    size: Annotated[
+    frame_size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Frame size of raw video.", show_default=False)
     ] = None,
     fps: Annotated[
@@ -86,37 +107,99 @@ def encode(
 ) -> None:
     """Encode a clip to a stream (.nvid).
 
-    Sound and subtitles are kept as they are. Raw video needs --size and --fps.
+    Sound and subtitles are kept as they are. Raw video needs --frame-size and --fps. The quality
+    is constant unless a bit rate, a size or a PSNR is asked for.
     """
     check_paths(source, target)
     if target != STANDARD and Path(target).suffix != STREAM_SUFFIX:
         raise InvalidSetting("output", got=target, expected=f"a file that ends in {STREAM_SUFFIX}")
     rate = _frame_rate(fps)
-    raw = _raw_format(source, size, rate, pixel_format)
-    control, schedule = FixedQuality(qp, route), Schedule(intra_period, scene_cuts, refresh)
+    raw = _raw_format(source, frame_size, rate, pixel_format)
+    goal = RateOptions(
+        qp=qp,
+        route=route,
+        bitrate=bitrate,
+        bitrate_file=bitrate_file,
+        size=size,
+        psnr=psnr,
+        two_pass=two_pass,
+        max_rate=max_rate,
+        buffer=buffer,
+    ).goal()
+    schedule = Schedule(intra_period, scene_cuts, refresh)
     if threads:
         torch.set_num_threads(threads)
     loaded = load_model(model, device=device, arithmetic=arithmetic)
-    with (
-        open_clip(
-            source,
-            raw=raw,
-            start=start,
-            frames=frames,
-            picture_rate=rate or PICTURE_RATE,
-            passthrough=True,
-        ) as clip,
-        show_progress("Encoding") as progress,
-    ):
-        statistics = encode_clip(
-            clip, target, model=loaded, control=control, schedule=schedule, progress=progress
-        )
-        tell(clip.notes)
+    open_source = partial(
+        open_clip,
+        source,
+        raw=raw,
+        start=start,
+        frames=frames,
+        picture_rate=rate or PICTURE_RATE,
+        passthrough=True,
+    )
+    work = _Work(open_source, target, loaded, schedule)
+    with show_progress("Encoding") as progress:
+        if isinstance(goal, TotalGoal):
+            _check_readable_again(source)
+            statistics, outcome = work.encode_in_passes(goal, progress)
+        else:
+            statistics, outcome = work.encode(goal, progress)
+    tell(outcome.warnings(), "warning")
     if json:
-        numbers = numbers_of(statistics) | speed_of(statistics)
+        numbers = numbers_of(statistics) | speed_of(statistics) | {"rate": outcome.numbers()}
         print_json(numbers, sys.stderr if target == STANDARD else sys.stdout)
     else:
         print(f"{target}: {summary_of(statistics)}", file=sys.stderr)
+        print(f"{target}: {outcome.summary()}", file=sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A clip, how it is coded, and where to."""
+
+    open_source: OpenClip
+    target: str
+    model: LoadedModel
+    schedule: Schedule
+
+    def encode(self, goal: RateGoal, progress: Progress) -> tuple[StreamStatistics, Outcome]:
+        with self.open_source() as clip:
+            control, meter = goal.control(self.model, clip.info), goal.meter()
+            statistics = encode_clip(
+                clip,
+                self.target,
+                model=self.model,
+                control=control,
+                schedule=self.schedule,
+                progress=progress,
+                meter=meter,
+            )
+            tell(clip.notes)
+        rates = meter.report(statistics.seconds, statistics.video_bits)
+        psnr = control.mean if isinstance(control, PsnrControl) else None
+        return statistics, outcome_of(goal, statistics, rates, psnr)
+
+    def encode_in_passes(
+        self, goal: TotalGoal, progress: Progress
+    ) -> tuple[StreamStatistics, Outcome]:
+        report = encode_in_passes(
+            self.open_source,
+            self.target,
+            model=self.model,
+            goal=goal,
+            schedule=self.schedule,
+            progress=progress,
+        )
+        tell(report.notes)
+        return report.statistics, outcome_of(goal, report.statistics, report.rates, None)
+
+
+def _check_readable_again(source: str) -> None:
+    path = Path(source)
+    if source == STANDARD or (path.exists() and not (path.is_file() or path.is_dir())):
+        raise InvalidSetting("input", got=source, expected="no pipe: it is read several times")
 
 
 def _raw_format(
@@ -124,13 +207,13 @@ def _raw_format(
 ) -> RawFormat | None:
     if size is None:
         if Path(source).suffix in RAW_SUFFIXES:
-            raise InvalidSetting("size", got=size, expected="given as WxH for raw video")
+            raise InvalidSetting("frame size", got=size, expected="given as WxH for raw video")
         return None
     if rate is None:
         raise InvalidSetting("fps", got=rate, expected="given for raw video")
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise InvalidSetting("size", got=size, expected="WxH in pixels, such as 640x360")
+        raise InvalidSetting("frame size", got=size, expected="WxH in pixels, such as 640x360")
     return RawFormat(FrameSize(int(width), int(height)), rate, pixel_format)
 
 

@@ -37,10 +37,10 @@ def show_progress(title: str) -> Iterator[Callable[[StreamStatistics], None]]:
         yield update
 
 
-def tell(notes: Iterable[str]) -> None:
-    """Print notes to standard error."""
+def tell(notes: Iterable[str], kind: str = "note") -> None:
+    """Print notes, or what else they are, to standard error."""
     for note in notes:
-        print("neuvid: note:", note, file=sys.stderr)
+        print(f"neuvid: {kind}:", note, file=sys.stderr)
 
 
 def print_json(numbers: Mapping[str, object], file: TextIO | None = None) -> None:

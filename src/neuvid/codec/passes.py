@@ -29,7 +29,7 @@ from neuvid.video.writer import writing
 FINEST = QUALITIES - 1
 MOST_PASSES = 5
 SHORTFALL = 0.005  # of the total that may be left
-CAUTION = 0.001  # of the total by which each pass after the second aims lower
+CAUTION = 0.001  # of the total by which a pass aims lower when the last one exceeded it
 MIDDLE_QUALITY = 32.0
 MAX_SIZE = 1 << 50  # bytes
 
@@ -154,10 +154,11 @@ class _Passes:
     def approach(self, new_file: Callable[[], BinaryIO]) -> _Pass:
         """Return the pass that comes nearest to the goal from below, else the smallest one."""
         last = self._run(self._first_control, cast(BinaryIO, _Nowhere()))
-        allowed, best = self.goal.video_bits(last.statistics), None
+        allowed, best, share = self.goal.video_bits(last.statistics), None, 1.0
         while self.count < MOST_PASSES:
-            aim = allowed * (1 - CAUTION * (self.count - 1)) - last.overhead
+            aim = share * allowed - last.overhead
             last = self._run(partial(self._total_control, aim, last.frames), new_file())
+            share -= CAUTION * (last.bits > allowed)
             if best is None or _nearness(last, allowed) > _nearness(best, allowed):
                 best = last
             if _is_near(best, allowed) or _is_stuck(last, allowed):

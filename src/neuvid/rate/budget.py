@@ -13,6 +13,7 @@ from neuvid.errors import InvalidSetting
 
 MAX_BITRATE = 1e12  # bits per second
 MAX_BUFFER = 1e4  # seconds
+ROUNDING = 1e-6  # seconds
 
 
 class Bitrate:
@@ -128,7 +129,7 @@ class RateMeter:
         self._highest += quality == QUALITIES - 1
         self._second.append((seconds, bits))
         self._in_second += bits
-        while self._second[0][0] <= seconds - 1:
+        while self._second[0][0] <= seconds - 1 + ROUNDING:
             self._in_second -= self._second.popleft()[1]
         self._worst = max(self._worst, self._in_second)
         if self._bucket:

@@ -47,8 +47,8 @@ FIRST_QUALITY = 32.0
 SCENE_TRIALS = 4
 SCENE_PRECISION = 0.5  # quality
 HORIZON = 16  # frames in which the mean is brought back
-MOST_DEBT = 16.0  # dB, of all frames so far, that are made up for
-TOLERANCE, GAIN = 0.5, 0.3  # change of quality that is not worth making, and of other changes
+MOST_DEBT = 64.0  # dB, of all frames so far, that are made up for
+TOLERANCE, GAIN = 0.5, 0.5  # change of quality that is not worth making, and of other changes
 
 
 class PsnrControl:

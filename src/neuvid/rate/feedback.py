@@ -16,9 +16,10 @@ BURST_REPAYMENT = 36  # frames
 SETTLING = 8  # frames of a new scene after which its excess is known
 UNSURE = 2  # inter frames of a new scene that are tried before they are chosen
 TURNING, SHORTEST_TURN = 16, 8  # frames in which a new target is reached
+TURN_REPAYMENT = 128  # frames in which the excess of an old target is repaid
 TOLERANCE = 0.5  # change of quality that is not worth making
 GAIN = 0.3  # of other changes
-WINDUP = 2.0  # seconds of the target that are made up for at most
+MOST_EXCESS, MOST_CREDIT = 2.0, 0.5  # seconds of the target that are made up for
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,11 @@ class BitrateControl:
         self._spent += stats.bits
 
     def _excess(self) -> float:
-        """Return the bits spent beyond the budget until this frame, within WINDUP."""
+        """Return the bits spent beyond the budget until this frame, as far as it matters."""
         budget = self.target.bits_until(self._seconds)
         excess = self._spent + self._planner.pending_bits - budget
-        most = WINDUP * self.target.at(self._seconds)
-        allowed = min(max(excess, -most), most)
+        rate = self.target.at(self._seconds)
+        allowed = min(max(excess, -MOST_CREDIT * rate), MOST_EXCESS * rate)
         self._spent += allowed - excess
         return allowed
 
@@ -103,7 +104,7 @@ class BitrateControl:
         self._turning = max(self._turning - 1, 0)
         if self._mean and mean != self._mean:
             self._turning = TURNING
-            self._debt = Debt(excess, BURST_REPAYMENT)
+            self._debt = Debt(excess, TURN_REPAYMENT)
         self._mean = mean
 
     def _scene_bits(self, excess: float) -> float:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import deque
 from copy import copy
 from dataclasses import replace
-from math import log
 
 from neuvid.choice import FrameChoice, FrameKind, quality_of, round_quality
 from neuvid.rate.budget import LeakyBucket
 from neuvid.rate.controller import FrameStats, FrameView, RateController
 from neuvid.rate.planner import STEP, BitPlanner
 
-HORIZON = 20  # frames after which the buffer should be at its usual level at most
-RESERVE = 0.3  # of the capacity above the usual level
-MOST_RESERVE = 0.8
+HORIZON = 20  # frames after which the reserve should be free
+RESERVE, MOST_RESERVE = 0.3, 0.8  # of the capacity
+PATTERN = 2  # mean frames that the quality pattern needs, more or less
+CUT_COST = 1.5  # times an intra frame of the lowest quality that a scene cut may cost
 INTRA_ROOM = 0.75  # of the room that an intra frame may take: another cut may follow
 SURGE = 4.0  # times the expected bits that a frame may cost unexpectedly
-SLOPE = 0.055  # of the logarithm of bits over quality
 TRIALS = 8
 
 
@@ -57,9 +56,12 @@ class BufferGuard:
             if view.number == 0 or view.may_be_cut:
                 self._planner.begin_scene(quality_of(choice), tried)
         else:
-            most = self._steady_quality(view, bucket)
+            reserve = self._reserve(bucket.capacity)
+            most = self._steady_quality(view, bucket, reserve)
             if quality_of(choice) > most:
                 choice = replace(choice, quality=round_quality(most))
+            if not view.may_be_cut:  # else this frame is what the reserve is for
+                room = max(room - reserve, min(room, self._drained(view, 1)))
             if self._strict or view.may_be_cut or self._threatens(view, choice, room):
                 choice, tried = self._fit(view, choice, room)
         expected = self._planner.expect(view, choice)
@@ -72,12 +74,18 @@ class BufferGuard:
         self._bucket.add(self._pending.popleft()[0], stats.bits)
         self.control.observe(choice, stats)
 
-    def _steady_quality(self, view: FrameView, bucket: LeakyBucket) -> float:
-        """Return the quality at which the buffer is at its usual level after the horizon."""
-        reserve = max(self._planner.intra_bits(0), RESERVE * bucket.capacity)
-        usual = bucket.capacity - min(reserve, MOST_RESERVE * bucket.capacity)
-        drained = HORIZON * self._frame_seconds * bucket.drain.at(view.seconds)
-        bits = drained + usual - bucket.fullness(view.seconds)
+    def _reserve(self, capacity: float) -> float:
+        """Return the bits that are kept free for a scene cut."""
+        needed = CUT_COST * self._planner.intra_bits(0)
+        return min(max(needed, RESERVE * capacity), MOST_RESERVE * capacity)
+
+    def _drained(self, view: FrameView, frames: int) -> float:
+        return frames * self._frame_seconds * self._bucket.drain.at(view.seconds)
+
+    def _steady_quality(self, view: FrameView, bucket: LeakyBucket, reserve: float) -> float:
+        """Return the quality at which the reserve is free after the horizon, and a bit more."""
+        kept = min(reserve + self._drained(view, PATTERN), MOST_RESERVE * bucket.capacity)
+        bits = self._drained(view, HORIZON) + bucket.room(view.seconds) - kept
         return self._planner.steady_quality(view, bits, HORIZON)
 
     def _threatens(self, view: FrameView, choice: FrameChoice, room: float) -> bool:
@@ -85,12 +93,12 @@ class BufferGuard:
 
     def _fit(self, view: FrameView, choice: FrameChoice, room: float) -> tuple[FrameChoice, float]:
         """Return a choice that fits, by trials, and its bits; the lowest quality if none does."""
-        for trial in range(TRIALS):
+        for left in reversed(range(TRIALS)):
             bits, quality = view.trial(choice).bits, quality_of(choice)
             if bits <= room or not quality:
                 break
-            fall = log(bits / room) / SLOPE if room > 0 else quality
-            last = trial == TRIALS - 2
-            lower = 0.0 if last else round_quality(max(quality - max(fall, STEP), 0.0))
-            choice = replace(choice, quality=min(lower, quality - STEP))
+            allowed = room * self._planner.frame_bits(view, choice) / bits
+            lower = self._planner.steady_quality(view, allowed, 1) if left > 1 else 0.0
+            quality = round_quality(min(lower, quality - STEP))
+            choice = replace(choice, quality=max(quality, 0.0))
         return choice, bits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import ceil, floor
 
 from neuvid.choice import FrameChoice, FrameKind
@@ -26,11 +27,13 @@ class BufferFeedback:
         self._frame_seconds = 1 / frame_rate
         self._quality = FIRST_QUALITY
         self._buffer = self._target_buffer = 0.0  # bits
+        self._tried: deque[float] = deque()  # bits of frames that are not observed yet
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the choice at the quality that followed from the frames before."""
         choice = view.plan.choice(self._quality)
         bits = view.trial(choice).bits
+        self._tried.append(bits)
         self._buffer += bits - self.target.at(view.seconds) * self._frame_seconds
         if view.number % 2 == 0:
             change = self._buffer - self._target_buffer
@@ -41,7 +44,8 @@ class BufferFeedback:
         return choice
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
-        """Learn nothing that the trial has not told."""
+        """Learn what another choice than the one that was tried has cost."""
+        self._buffer += stats.bits - self._tried.popleft()
 
 
 def _step(change: float, buffer: float, frame: float) -> int:

@@ -23,7 +23,8 @@ ORIGIN = 32.0  # quality
 SLOPES = {FrameKind.INTRA: INTRA_BITS[1].mean, FrameKind.INTER: INTER_BITS[QUALITY].mean}
 MEMORY = 1 / 16  # weight of the last frame among those that tell what this pass costs
 ENDING = 3  # frames at the end that are tried
-TRIALS = 6
+TRIALS = 8
+LEAST_SLOPE = 0.005
 NEAR = 0.01  # of what a frame may cost that it may leave
 PATIENCE = 16  # frames before the end until which small changes of quality are not made
 TOLERANCE = 0.3  # of quality
@@ -103,20 +104,34 @@ def _rest(frames: Sequence[CodedFrame], kind: FrameKind) -> list[float]:
 def _fill(view: FrameView, choice: FrameChoice, room: float) -> tuple[FrameChoice, float]:
     """Return the choice that fills a room best without going beyond it, by trials, and its bits.
 
-    It is the lowest quality where none fits.
+    It is the lowest quality where no other is found that fits.
     """
-    low, high = -STEP, FINEST + STEP  # what fits, and what does not
-    best, best_bits = replace(choice, quality=0.0), 0.0
-    quality = quality_of(choice)
+    fits: _Tried | None = None
+    exceeds: _Tried | None = None
+    quality, stride = quality_of(choice), 1.0
     for _ in range(TRIALS):
-        tried = replace(choice, quality=quality)
-        bits = view.trial(tried).bits
-        if bits <= room:
-            low, best, best_bits = quality, tried, bits
-        else:
-            high = quality
-        if high - low <= STEP or 0 <= room - bits <= NEAR * room:
+        bits = view.trial(replace(choice, quality=quality)).bits
+        tried = _Tried(quality, log(bits))
+        fits, exceeds = (tried, exceeds) if bits <= room else (fits, tried)
+        if 0 <= room - bits <= NEAR * room or quality == (FINEST if bits <= room else 0):
             break
-        change = log(max(room, 1.0) / bits) / SLOPES[choice.kind]
-        quality = min(max(round_quality(quality + change), low + STEP), high - STEP)
-    return best, best_bits or view.trial(best).bits
+        missing, slope = log(max(room, 1.0) / bits), SLOPES[choice.kind]
+        if fits and exceeds:
+            if exceeds.quality - fits.quality <= STEP:
+                break
+            slope = max((exceeds.bits - fits.bits) / (exceeds.quality - fits.quality), LEAST_SLOPE)
+        else:
+            missing, stride = stride * missing, 2 * stride
+        low = fits.quality + STEP if fits else 0.0
+        high = exceeds.quality - STEP if exceeds else float(FINEST)
+        quality = min(max(round_quality(quality + missing / slope), low), high)
+    best = replace(choice, quality=fits.quality if fits else 0.0)
+    return best, view.trial(best).bits
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A quality, and the logarithm of the bits at it."""
+
+    quality: float
+    bits: float
