@@ -16,7 +16,7 @@ LEVELS = (0, 1, 0, 2, 0, 2, 0, 2)
 LEVEL_BITS, LEVEL_PSNR = (0.0, 1.2, 0.6), (0.0, 0.6, 0.3)
 FRAME_RATE = 30.0
 PIXELS = 640 * 360
-NOISE = np.random.default_rng(1).normal(size=1000).tolist()
+NOISE: list[float] = np.random.default_rng(1).normal(size=1000).tolist()
 LATE = 2  # frames whose cost is told late
 
 

@@ -72,10 +72,10 @@ def evaluate_command(
     Encodings that are in the cache are not done again: an interrupted run goes on when the same
     command is given. Ends with status 1 where something could not be measured.
     """
-    _check_output(output)
+    check_output(output)
     structure = Structure(intra_period, random_access)
     options = CodecOptions(
-        structure=structure, threads=threads, qualities=_numbers(qualities), device=device
+        structure=structure, threads=threads, qualities=qualities_of(qualities), device=device
     )
     run = RunOptions(
         cache=cache.expanduser(),
@@ -126,7 +126,7 @@ def print_failures(failures: Iterable[Failure]) -> None:
         console.print(f"{place}: {failure.reason}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _check_output(output: Path) -> None:
+def check_output(output: Path) -> None:
     """Raise before the work what would be raised after it."""
     if output.suffix != ".html":
         raise InvalidSetting("output", got=str(output), expected="a file that ends in .html")
@@ -134,7 +134,8 @@ def _check_output(output: Path) -> None:
         raise UnwritableOutput(output, "its folder does not exist")
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def qualities_of(text: str) -> tuple[float, ...]:
+    """Return numbers with commas between them, none of an empty text; raise InvalidSetting."""
     try:
         return read_numbers(text) if text else ()
     except ValueError as error:

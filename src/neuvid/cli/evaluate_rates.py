@@ -1,0 +1,80 @@
+"""`neuvid eval-rate`: how well bit rates are held."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+from neuvid.cli.evaluate import CACHE, check_output, print_failures, qualities_of
+from neuvid.cli.output import print_rows
+from neuvid.errors import InvalidSetting
+from neuvid.evaluation.rate_page import table_rows, write_rate_page
+from neuvid.evaluation.rate_runs import RateOptions, evaluate_rates, runs_of
+from neuvid.evaluation.rates import RateRun, summarise
+from neuvid.evaluation.results import Failure
+from neuvid.video.writer import writing
+
+FORMAT = "neuvid-rates-1"
+QUALITIES = "16,32,48"
+
+
+def evaluate_rates_command(
+    clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of pictures.")],
+    model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = "rt-small",
+    qualities: Annotated[
+        str, typer.Option(help="The targets are the rates of these constant qualities.")
+    ] = QUALITIES,
+    frames: Annotated[int | None, typer.Option(min=1, help="Of each clip; else all.")] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The page; its numbers go beside it as .json.")
+    ] = Path("rates.html"),
+    cache: Annotated[Path, typer.Option(help="Folder of encodings that are done.")] = CACHE,
+) -> None:
+    """Hold bit rates on clips, by neuvid and by encoders of ffmpeg, and tell the errors.
+
+    The page draws bits per frame against targets that fluctuate (figure 4 of DCVC-FM) and mean
+    bits so far against constant ones (figure 7 of DynamicDVC), both on the first clip with the
+    papers' own controllers. Encodings that are in the cache are not done again.
+    Ends with status 1 where an encoder failed.
+    """
+    check_output(output)
+    chosen = qualities_of(qualities)
+    if not chosen:
+        raise InvalidSetting("qualities", got=qualities, expected="numbers with commas")
+    options = RateOptions(model=model, qualities=chosen, frames=frames, cache=cache.expanduser())
+    runs, failures = _evaluate(clips, options)
+    print_failures(dict.fromkeys(failures))
+    summaries = summarise(runs)
+    content = {"format": FORMAT, "runs": runs, "summaries": summaries}
+    with writing(str(output)):
+        numbers = output.with_suffix(".json")
+        numbers.write_text(json.dumps(content, default=asdict, indent=1) + "\n", encoding="utf-8")
+    write_rate_page(runs, output)
+    print_rows(table_rows(summaries))
+    print(f"{output} and {numbers}")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _evaluate(clips: list[Path], options: RateOptions) -> tuple[list[RateRun], list[Failure]]:
+    columns = (
+        TextColumn("Encoding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[last]}"),
+        TimeElapsedColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("Encoding", total=runs_of(len(clips), options), last="")
+
+        def told(run: RateRun) -> None:
+            bar.update(task, advance=1, last=f"{run.clip} {run.codec}")
+
+        return evaluate_rates(clips, options, told)

@@ -1,0 +1,104 @@
+"""A page about rate control: a table, and bits per frame against targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+from plotly.io import to_html  # type: ignore[import-untyped]
+
+from neuvid.errors import UnwritableOutput
+from neuvid.evaluation.rates import RateRun, RateSummary, summarise
+
+COLUMNS = {
+    "codec": "",
+    "runs": "runs",
+    "error": "mean error",
+    "first_error": "mean error of the first 96 frames",
+    "worst_error": "worst error",
+    "violations": "buffer violations",
+    "cost": "bits against constant quality",
+    "step_error": "error after a step",
+}
+SHARES = ("error", "first_error", "worst_error", "step_error")
+WINDOW = 8  # frames of the running mean
+
+
+def write_rate_page(runs: list[RateRun], path: Path) -> None:
+    """Write a page that is readable offline; raise UnwritableOutput."""
+    figures = [*_fluctuating(runs), *_converging(runs)]
+    parts = [
+        to_html(figure, full_html=False, include_plotlyjs=number == 0)
+        for number, figure in enumerate(figures)
+    ]
+    table = _table(table_rows(summarise(runs)))
+    page = f"<!doctype html><meta charset=utf-8><title>Rate control</title>{table}{''.join(parts)}"
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UnwritableOutput(path, error.strerror or str(error)) from error
+
+
+def table_rows(summaries: Iterable[RateSummary]) -> list[dict[str, str]]:
+    """Return a table for people; the keys of its rows are the titles of the columns."""
+    return [
+        {title: _cell(name, getattr(summary, name)) for name, title in COLUMNS.items()}
+        for summary in summaries
+    ]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if name in SHARES:
+        return f"{value:.2%}"
+    return f"{value:+.2%}" if name == "cost" else str(value)
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    head = "".join(f"<th>{escape(title)}" for title in COLUMNS.values())
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in row.values()) for row in rows)
+    return f"<table border=1 cellpadding=4><tr>{head}{body}</table>"
+
+
+def _fluctuating(runs: list[RateRun]) -> list[Any]:
+    """Return a figure for each clip and setting whose target changes: bits per frame."""
+    changing = [run for run in runs if len(set(run.targets)) > 1]
+    figures = []
+    for clip, setting in dict.fromkeys((run.clip, run.setting) for run in changing):
+        shown = [run for run in changing if (run.clip, run.setting) == (clip, setting)]
+        figure = go.Figure(layout=_layout(f"{clip}: {setting}", "kbit per frame"))
+        frames = list(range(len(shown[0].bits)))
+        for run in shown:
+            means = np.convolve(run.bits, np.ones(WINDOW) / WINDOW, "same") / 1000
+            figure.add_scatter(x=frames, y=np.array(run.bits) / 1000, name=run.codec, opacity=0.3)
+            figure.add_scatter(x=frames, y=means, name=f"{run.codec}, mean of {WINDOW}")
+        target = np.array(shown[0].targets) / 1000
+        figure.add_scatter(
+            x=frames, y=target, name="target", line={"color": "black", "dash": "dash"}
+        )
+        figures.append(figure)
+    return figures
+
+
+def _converging(runs: list[RateRun]) -> list[Any]:
+    """Return a figure for the first clip: the mean bits so far against constant targets."""
+    held = [run for run in runs if len(set(run.targets)) == 1 and run.clip == runs[0].clip]
+    figure = go.Figure(layout=_layout(f"{runs[0].clip}: constant targets", "mean kbit so far"))
+    for run in held:
+        counts = range(1, len(run.bits) + 1)
+        means = [bits / n / 1000 for n, bits in zip(counts, accumulate(run.bits), strict=True)]
+        target = run.targets[0] / 1000
+        figure.add_scatter(x=list(counts), y=means, name=f"{run.codec}, {target:.1f} kbit")
+    for target in dict.fromkeys(run.targets[0] / 1000 for run in held):
+        figure.add_hline(target, line={"color": "black", "dash": "dash"})
+    return [figure]
+
+
+def _layout(title: str, axis: str) -> dict[str, Any]:
+    return {"title": title, "xaxis": {"title": "frame"}, "yaxis": {"title": axis}, "height": 600}
