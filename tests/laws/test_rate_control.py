@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import bikes, moving_clip, moving_frames, moving_info
+from clips import Coding, bikes, moving_clip, moving_frames, moving_info
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.bitstream.packet import Packet
@@ -102,6 +102,14 @@ def test_a_bitrate_is_held_and_decoding_needs_nothing_of_it(ride: Path, tmp_path
     assert decoded.written_frames == 96
 
 
+def test_the_same_clip_gives_the_same_stream(
+    scenes: Path, model: LoadedModel, rates: dict[int, float]
+) -> None:
+    goal = RateGoal(bitrate=Bitrate(rates[36]))
+    streams = {coded(scenes, model, goal)[0].read_bytes() for _ in range(3)}
+    assert len(streams) == 1
+
+
 @pytest.mark.parametrize(("cuts", "buffer_seconds"), [(True, 0.3), (False, 1.0)])
 def test_a_maximal_rate_is_never_violated(
     cuts: bool,
@@ -120,6 +128,24 @@ def test_a_maximal_rate_is_never_violated(
     assert report.buffer_violations == 0
     assert report.actual < rates[36] * (1 + buffer_seconds * RATE / FRAMES)
     assert report.actual > 0.5 * rates[36]
+
+
+def test_frames_may_come_at_any_time(
+    model: LoadedModel, rates: dict[int, float], tmp_path: Path
+) -> None:
+    """Their times take bits too, and the buffer drains by time."""
+    times = np.cumsum(np.random.default_rng(1).integers(1, 4, 24)).tolist()
+    coding = Coding(time_base=Fraction(1, 50), pts=times)
+    clip = moving_clip(tmp_path / "odd.mp4", (64, 48), 24, Fraction(25), coding=coding)
+    rate, seconds = rates[36] / 2, 0.5
+    goal = RateGoal(quality=50, max_rate=rate, buffer_seconds=seconds)
+    stream, report = coded(clip, model, goal)
+    fullness, last = 0.0, times[0]
+    for time, bits in zip(times, frame_bits(stream), strict=True):
+        fullness = max(fullness - rate * (time - last) / 50, 0) + bits
+        assert fullness <= rate * seconds
+        last = time
+    assert report.buffer_violations == 0
 
 
 def test_a_meter_counts_violations(

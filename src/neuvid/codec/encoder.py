@@ -29,6 +29,7 @@ from neuvid.video.frame import ClipInfo, Frame
 
 PSNR_FLOOR = 1e-10  # mean square error of 100 dB
 PACKETS_IN_WORK = 2  # frames whose symbols are being coded while the networks go on
+PACKETS_UNKNOWN = 1  # frames whose size a controller does not know when it chooses the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Encoder:
         self._last_quality = 0.0
         self._trials: dict[FrameChoice, _Coded] = {}  # of the frame that is being chosen for
         self._pending: deque[_Pending] = deque()
+        self._unobserved: deque[_Pending] = deque()
         self._worker = ThreadPoolExecutor(1, "entropy-coder")
 
     def __enter__(self) -> Self:
@@ -98,11 +100,14 @@ class Encoder:
         Raises InvalidSetting when a route is chosen that the model does not have.
         """
         tensor = frame_to_tensor(frame, self.clip.pixel_format).to(self.model.device)
+        self._observe(PACKETS_UNKNOWN)
         choice = self.control.choose(self._view(frame, tensor))
         if choice.route >= self.header.routes:
             expected = f"0..{self.header.routes - 1} for {self.model.name}"
             raise InvalidSetting("route", got=choice.route, expected=expected)
-        self._pending.append(self._code(frame, tensor, choice))
+        pending = self._code(frame, tensor, choice)
+        self._pending.append(pending)
+        self._unobserved.append(pending)
         self._trials.clear()
         if choice.kind is FrameKind.INTRA:
             self._last_intra = self._number
@@ -112,14 +117,19 @@ class Encoder:
 
     def flush(self) -> list[Packet]:
         """Return the packets that are still in work."""
+        self._observe(0)
         return self._ready(0)
+
+    def _observe(self, unknown: int) -> None:
+        """Tell the controller what frames cost, at a time that no thread's speed decides."""
+        while len(self._unobserved) > unknown:
+            packet = self._unobserved.popleft().packet()
+            self.control.observe(packet.choice, FrameStats(8.0 * packet_bytes(packet, self.header)))
 
     def _ready(self, in_work: int) -> list[Packet]:
         packets = []
         while self._pending and (len(self._pending) > in_work or self._pending[0].payload.done()):
-            packet = self._pending.popleft().packet()
-            self.control.observe(packet.choice, FrameStats(8.0 * packet_bytes(packet, self.header)))
-            packets.append(packet)
+            packets.append(self._pending.popleft().packet())
         return packets
 
     def _view(self, frame: Frame, tensor: Tensor) -> FrameView:

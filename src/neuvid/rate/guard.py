@@ -17,6 +17,7 @@ PATTERN = 2  # mean frames that the quality pattern needs, more or less
 CUT_COST = 1.5  # times an intra frame of the lowest quality that a scene cut may cost
 INTRA_ROOM = 0.75  # of the room that an intra frame may take: another cut may follow
 SURGE = 4.0  # times the expected bits that a frame may cost unexpectedly
+SPARE_BITS = 96.0  # that the time of a frame may take beside what a trial tells
 TRIALS = 8
 
 
@@ -50,7 +51,7 @@ class BufferGuard:
         bucket = copy(self._bucket)
         for seconds, bits in self._pending:
             bucket.add(seconds, bits)
-        room, tried = bucket.room(view.seconds), None
+        room, tried = bucket.room(view.seconds) - SPARE_BITS, None
         if choice.kind is FrameKind.INTRA:
             choice, tried = self._fit(view, choice, INTRA_ROOM * room)
             if view.number == 0 or view.may_be_cut:
