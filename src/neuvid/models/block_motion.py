@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neuvid.choice import QUALITIES
 from neuvid.entropy.coder import LatentCoder
+from neuvid.models.base import GRID
 from neuvid.nn.blocks import DepthConvBlock, Down, SignalPointwise, StepBank
-from neuvid.nn.motion import BLOCK, QUARTERS, search_motion
+from neuvid.nn.motion import BLOCK, QUARTERS, compensate_picture, search_motion
 from neuvid.nn.rounding import round_to
-from neuvid.priors.checkerboard import FOUR_STEPS, code_in_steps
+from neuvid.priors.checkerboard import FOUR_STEPS, TWO_STEPS, code_in_steps
 
 LEVEL_OFFSETS = (0, 8, 4)  # added to the quality at each level of the pattern
 POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
 ANCHORS = 4  # rows of a bank, evenly spread over the positions
 VECTOR_VALUES = 8  # of the four blocks at one position of the motion latent
+ACTIVITY_VALUES = 2  # change against the last picture as it is, and against it moved
 BIT_COSTS = (300.0, 9.0)  # of a vector's bit in the search, at the lowest and the highest position
 
 
@@ -25,21 +29,53 @@ def bank_positions(quality: Tensor, level: int) -> Tensor:
     return (quality + LEVEL_OFFSETS[level]) * ((ANCHORS - 1) / POSITION_MAX)
 
 
-def search_vectors(frame: Tensor, reference: Tensor, positions: Tensor) -> Tensor:
-    """Return vectors [B, 2, H/8, W/8] from a frame to a reference, both [B, 3, H, W]."""
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What happens at each place: `vectors` [B, 2, H/8, W/8] in pixels, and how much changes.
+
+    As an encoder finds it, `activity` [B, 2, H/16, W/16] is the root mean square change; coded,
+    it is the logarithm of that to base 2, 0 for no more than noise.
+    """
+
+    vectors: Tensor
+    activity: Tensor
+
+
+def find_motion(frame: Tensor, reference: Tensor, positions: Tensor) -> Motion:
+    """Return the motion from a frame to a reference, both [B, 3, H, W], without gradient."""
     low, high = BIT_COSTS
-    costs = low * (high / low) ** (positions / (ANCHORS - 1))
-    # Rounded, because powers differ between machines in their last bits.
-    return search_motion(frame[:, 0], reference[:, 0], (16 * costs).round() / 16)
+    with torch.no_grad():
+        costs = low * (high / low) ** (positions / (ANCHORS - 1))
+        # Rounded, because powers differ between machines in their last bits.
+        vectors = search_motion(frame[:, 0], reference[:, 0], (16 * costs).round() / 16)
+        pictures = (reference, compensate_picture(reference, vectors))
+        changes = torch.cat([_change(frame, picture) for picture in pictures], 1)
+    return Motion(vectors, changes)
+
+
+def _change(frame: Tensor, picture: Tensor) -> Tensor:
+    """Return the root mean square difference of luma [B, 1, H/16, W/16]."""
+    return functional.avg_pool2d((frame - picture)[:, :1].square(), GRID).sqrt()
 
 
 class MotionCoder(nn.Module):
-    """Codes vectors as combinations of neighbours, given the last frame's feature and vectors."""
+    """Codes how much changes at each place, then the vectors, as combinations of neighbours.
+
+    Activity comes first, so that what stands still costs next to nothing. The context of both is
+    the last frame's feature and vectors.
+    """
 
     def __init__(self, feature_channels: int, width: int) -> None:
         super().__init__()
         self.temporal = Down(feature_channels, width)
         self.context = DepthConvBlock(width + VECTOR_VALUES, width)
+        self.change_units = StepBank(ANCHORS, ACTIVITY_VALUES)
+        self.first_activity = SignalPointwise(width, 2 * ACTIVITY_VALUES)
+        self.second_activity = nn.Sequential(
+            DepthConvBlock(ACTIVITY_VALUES + width, width),
+            SignalPointwise(width, 2 * ACTIVITY_VALUES),
+        )
+        self.inform = SignalPointwise(ACTIVITY_VALUES, width)
         self.transform = SignalPointwise(VECTOR_VALUES, VECTOR_VALUES)
         self.first = SignalPointwise(width, 2 * VECTOR_VALUES)
         self.adaptors = nn.ModuleList(
@@ -54,23 +90,40 @@ class MotionCoder(nn.Module):
 
     def code(
         self,
-        vectors: Tensor | None,
+        found: Motion | None,
         last: Tensor,
         feature: Tensor,
         positions: Tensor,
         coder: LatentCoder,
-    ) -> Tensor:
-        """Code vectors [B, 2, 2h, 2w] (None when reading), given the last ones and a feature.
+    ) -> Motion:
+        """Code what was found (None when reading), given the last vectors and a feature.
 
-        Returns them in quarter pixels, so that what stands still has vectors of zero.
+        Vectors come back in quarter pixels, so that those of what stands still are zero.
         """
-        step = self.steps(positions)
         before = functional.pixel_unshuffle(last, 2) / BLOCK
         context = self.context(torch.cat((self.temporal(feature), before), 1))
-        values = None
-        if vectors is not None:
-            values = self.transform(functional.pixel_unshuffle(vectors, 2)) / step
+        changes = None if found is None else found.activity / self.change_units(positions)
+        activity = self._code_activity(changes, context, coder)
+        informed = context + self.inform(activity)
+        vectors = None if found is None else found.vectors
+        return Motion(self._code_vectors(vectors, informed, self.steps(positions), coder), activity)
 
+    def _code_activity(self, changes: Tensor | None, context: Tensor, coder: LatentCoder) -> Tensor:
+        def parameters(number: int, coded: Tensor) -> tuple[Tensor, Tensor]:
+            if number == 0:
+                params = self.first_activity(context)
+            else:
+                params = self.second_activity(torch.cat((coded, context), 1))
+            scales, means = params.chunk(2, 1)
+            return scales, means
+
+        values = None if changes is None else changes.clamp(min=1.0).log2()
+        start = torch.zeros_like(context[:, :ACTIVITY_VALUES])
+        return code_in_steps(values, TWO_STEPS, parameters, start, coder)
+
+    def _code_vectors(
+        self, vectors: Tensor | None, context: Tensor, step: Tensor, coder: LatentCoder
+    ) -> Tensor:
         def parameters(number: int, coded: Tensor) -> tuple[Tensor, Tensor]:
             if number == 0:
                 params = self.first(context)
@@ -81,7 +134,10 @@ class MotionCoder(nn.Module):
             scales, means = params.chunk(2, 1)
             return scales / step, means / step
 
-        start = torch.zeros_like(before)
+        values = None
+        if vectors is not None:
+            values = self.transform(functional.pixel_unshuffle(vectors, 2)) / step
+        start = torch.zeros_like(context[:, :VECTOR_VALUES])
         coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder) * step
         details = self.refine(torch.cat((coded / BLOCK, context), 1))
         decoded = functional.pixel_shuffle(self.inverse(coded) + details, 2)

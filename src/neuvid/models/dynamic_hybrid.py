@@ -19,7 +19,7 @@ from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
 from neuvid.models.agent import AgentConfig, RateAgent, bits_of
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
-from neuvid.models.block_motion import ANCHORS, MotionCoder, bank_positions, search_vectors
+from neuvid.models.block_motion import ANCHORS, MotionCoder, bank_positions, find_motion
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
     DepthConvBlock,
@@ -171,8 +171,8 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
         if feature is None or choice.refresh:
             feature = self.picture_adaptor(patchify(reference))
         last = torch.zeros_like(feature[:, :2]) if state.vectors is None else state.vectors
-        found = None if frame is None else search_vectors(frame, reference, positions)
-        vectors = self.motion.code(found, last, feature, positions, coder)
+        found = None if frame is None else find_motion(frame, reference, positions)
+        vectors = self.motion.code(found, last, feature, positions, coder).vectors
         prediction = compensate_picture(reference, vectors)
         context = self._context(prediction, compensate_features(feature, vectors))
         y = None
@@ -193,7 +193,7 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
         """Return what tells the bits [B] that a choice for an inter frame is expected to take."""
         reference = self.render(state)
         middle = frame.new_full((state.batch,), (ANCHORS - 1) / 2)
-        vectors = search_vectors(frame, reference, middle)
+        vectors = find_motion(frame, reference, middle).vectors
         return partial(bits_of, self.agent(frame, compensate_picture(reference, vectors), vectors))
 
     def _context(self, prediction: Tensor, feature: Tensor) -> Tensor:

@@ -12,11 +12,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from neuvid.choice import QUALITIES, FrameChoice, FrameKind
+from neuvid.choice import FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
-from neuvid.models.block_motion import ANCHORS, MotionCoder, bank_positions, search_vectors
+from neuvid.models.block_motion import (
+    ACTIVITY_VALUES,
+    ANCHORS,
+    MotionCoder,
+    bank_positions,
+    find_motion,
+)
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
     DepthConvBlock,
@@ -32,7 +37,6 @@ from neuvid.nn.blocks import (
 from neuvid.nn.motion import compensate_features, compensate_picture
 from neuvid.nn.rounding import lower_bound
 from neuvid.priors.checkerboard import TWO_STEPS, code_in_steps
-from neuvid.priors.hyperprior import Hyperprior
 
 QUANT_STEP_MIN = 0.5
 
@@ -44,7 +48,7 @@ class HybridConfig(ModelConfig):
     intra: IntraConfig = field(default_factory=IntraConfig)
     feature_channels: int = 128
     latent_channels: int = 128
-    hyper_channels: int = 32
+    activity_channels: int = 32
     temporal_channels: int = 96
     spatial_channels: int = 128
     motion_channels: int = 64
@@ -64,16 +68,14 @@ class HybridState(State):
 
 
 class HybridPrior(nn.Module):
-    """Hyperprior, temporal prior and two-step spatial prior of the inter latent."""
+    """Laws of the inter latent: from activity, the context, and in the second step neighbours."""
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
-        latent, hyper = config.latent_channels, config.hyper_channels
-        first_row = SCALE_LEVELS + QUALITIES * config.intra.hyper_channels
-        z_prior = FactorisedPrior(ANCHORS, hyper, first_row=first_row)
-        self.hyperprior = Hyperprior(latent, hyper, hyper, z_prior)
+        latent = config.latent_channels
+        self.activity = SignalPointwise(ACTIVITY_VALUES, config.activity_channels)
         self.temporal = Down(config.feature_channels, config.temporal_channels)
-        width = hyper + config.temporal_channels
+        width = config.activity_channels + config.temporal_channels
         self.fusion = nn.Sequential(
             *blocks(config.fusion_blocks, width), SignalPointwise(width, 3 * latent)
         )
@@ -85,16 +87,17 @@ class HybridPrior(nn.Module):
         self.decoder_steps = StepBank(ANCHORS, latent)
 
     def code(
-        self, y: Tensor | None, context: Tensor, positions: Tensor, coder: LatentCoder
+        self,
+        y: Tensor | None,
+        activity: Tensor,
+        context: Tensor,
+        positions: Tensor,
+        coder: LatentCoder,
     ) -> Tensor:
         """Code y [B, C, h, w] (None when reading), given a context [B, F, 2h, 2w]."""
         unit = self.decoder_steps(positions)
-        temporal = self.temporal(context)
-        grid = (temporal.shape[2], temporal.shape[3])
         scaled = None if y is None else y / self.encoder_steps(positions)
-        hyper = self.hyperprior.code(scaled, grid, positions, coder)
-        hyper = hyper[:, :, : grid[0], : grid[1]]
-        params = self.fusion(torch.cat((hyper, temporal), 1))
+        params = self.fusion(torch.cat((self.activity(activity), self.temporal(context)), 1))
         quant_step, first_scales, first_means = params.chunk(3, 1)
         quant_step = lower_bound(quant_step, QUANT_STEP_MIN)
 
@@ -162,17 +165,18 @@ class HybridModel(VideoModel[HybridState]):
         last = state.vectors
         if last is None:
             last = torch.zeros_like(feature[:, :2])
-        found = None if frame is None else search_vectors(frame, state.picture, positions)
-        vectors = self.motion.code(found, last, feature, positions, coder)
-        prediction = compensate_picture(state.picture, vectors)
-        context = self._context(prediction, compensate_features(feature, vectors))
+        found = None if frame is None else find_motion(frame, state.picture, positions)
+        motion = self.motion.code(found, last, feature, positions, coder)
+        prediction = compensate_picture(state.picture, motion.vectors)
+        context = self._context(prediction, compensate_features(feature, motion.vectors))
         y = None if frame is None else self._analyse(frame - prediction, context, positions)
-        y_hat = self.prior.code(y, context, positions, coder)
+        y_hat = self.prior.code(y, motion.activity, context, positions, coder)
         decoded = self.decoder(torch.cat((self.up(y_hat), context), 1))
         feature = decoded * self.decoder_bank(positions)
         # What motion leaves is added to its prediction: still content passes as it is.
         picture = prediction + unpatchify(self.head(self.recon(feature)))
-        return replace(state, picture=picture.clamp(0.0, 1.0), feature=feature, vectors=vectors)
+        picture = picture.clamp(0.0, 1.0)
+        return replace(state, picture=picture, feature=feature, vectors=motion.vectors)
 
     def render(self, state: HybridState) -> Tensor:
         """Return the picture [B, 3, H, W] in [0, 1] that `state` stands for."""

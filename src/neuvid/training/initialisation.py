@@ -36,6 +36,7 @@ CHROMA_DAMPING = 2.0  # chroma holds about as much detail as luma at twice the f
 PRIOR_WIDTH = 0.6  # of the logistic law of z, in quantiser steps
 INTRA_SPREAD, INTER_SPREAD = 1.5, 0.3  # standard deviations at the lowest frequency
 MOTION_SPREADS = (4.0, 4.0) + (1.0,) * 6  # of a mean of vectors and of its differences, in pixels
+CHANGE_UNITS = (0.06, 0.0125)  # at the lowest and the highest quality, of values in [0, 1]
 MOTION_STEPS = (2.0, 0.3)  # of the quantiser at the lowest and the highest quality, in pixels
 
 
@@ -293,7 +294,6 @@ def _initialise_hybrid(model: HybridModel) -> None:
 
 
 def _initialise_hybrid_prior(prior: HybridPrior) -> None:
-    _set_prior(prior.hyperprior.prior)
     for bank in (prior.encoder_steps, prior.decoder_steps):
         _set_steps(bank, INTER_LAMBDAS, POSITION_MAX / (ANCHORS - 1))
     fusion = _last(prior.fusion)
@@ -338,7 +338,10 @@ def _initialise_channelwise_prior(prior: ChannelwisePrior) -> None:
 
 
 def _initialise_motion(motion: MotionCoder) -> None:
-    """Make vectors Haar combinations: mean and differences of 2x2 blocks, x and y of each."""
+    """Make vectors Haar combinations: mean and differences of 2x2 blocks, x and y of each.
+
+    Activity begins as the change in units of what quantisation leaves.
+    """
     transform = torch.zeros(8, 8)
     for combination in range(4):
         haar = _haar(*divmod(combination, 2)).flatten()
@@ -353,9 +356,17 @@ def _initialise_motion(motion: MotionCoder) -> None:
     details = _last(motion.refine)
     details.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(details.bias)  # type: ignore[arg-type]
-    coarsest, finest = MOTION_STEPS
+    for law in (motion.first_activity, _last(motion.second_activity)):
+        law.weight.mul_(OUTPUT_GAIN)
+        law.bias.copy_(torch.tensor((1.0,) * 2 + (0.0,) * 2))  # type: ignore[union-attr]
+    motion.inform.weight.mul_(OUTPUT_GAIN)
+    nn.init.zeros_(motion.inform.bias)  # type: ignore[arg-type]
     rows = torch.linspace(0, 1, ANCHORS)[:, None]
-    motion.steps.vectors.copy_(math.log(coarsest) + rows * math.log(finest / coarsest))
+    for bank, (coarsest, finest) in (
+        (motion.steps, MOTION_STEPS),
+        (motion.change_units, CHANGE_UNITS),
+    ):
+        bank.vectors.copy_(math.log(coarsest) + rows * math.log(finest / coarsest))
 
 
 def _adaptor(block: nn.Module) -> nn.Conv2d:
