@@ -64,7 +64,14 @@ def read_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def start(*arguments: object, **streams: Any) -> subprocess.Popen[bytes]:
     command = [*NEUVID, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, **streams)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, env=environment, preexec_fn=heed_interrupts, **streams
+    )
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to the programs that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_commands_do_what_the_library_does(
