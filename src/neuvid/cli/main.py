@@ -24,10 +24,7 @@ COMMANDS = {  # module and name of each command, and the first line of its help
     "import": ("importing:import_checkpoint", "Turn published checkpoints into one of neuvid."),
     "eval": ("evaluate:evaluate_command", "Compare codecs through real files."),
     "summary": ("summary:summarise", "Print an evaluation's table in Markdown."),
-    "eval-rate": (
-        "evaluate_rates:evaluate_rates_command",
-        "Hold bit rates on clips, by neuvid and by encoders of ffmpeg, and tell the errors.",
-    ),
+    "eval-rate": ("evaluate_rates:evaluate_rates_command", "Measure how bit rates are held."),
     "compare": ("compare:compare", "Tell what changed between two evaluations."),
     "train": ("train:train", "Train a model by a recipe."),
     "data": ("data:app", "Make training sets."),

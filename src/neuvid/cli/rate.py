@@ -65,7 +65,7 @@ MaxRate: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="RATE",
-        help="Bits per second that a buffer takes in; it is never violated.",
+        help="Bits per second at which a buffer drains that never overflows.",
         show_default=False,
     ),
 ]
@@ -73,7 +73,7 @@ Buffer: TypeAlias = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="Size of that buffer, or of one that takes in --bitrate.",
+        help="Size of that buffer, or of the one that drains at --bitrate.",
         show_default=f"{BUFFER_SECONDS:g}",
     ),
 ]
