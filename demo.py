@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neuvid.cli.evaluate import METRIC, evaluate_with_progress, print_failures
+from neuvid.cli.options import DEFAULT_MODEL
 from neuvid.errors import NeuvidError
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.codecs import CodecOptions, find_codec
@@ -23,7 +24,6 @@ from neuvid.evaluation.results import Evaluation
 from neuvid.evaluation.run import RunOptions
 from neuvid.evaluation.summary import summary
 
-MODEL = "rt-small"
 OTHERS = ("x264:medium", "x265:medium")  # no B-frames, one intra frame, constant quantiser
 FRAMES = 64
 QUALITIES = (15, 31, 47, 63)
@@ -94,6 +94,6 @@ def write_picture(folder: Path, name: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main(*(sys.argv[1:] or [MODEL]))
+        main(*(sys.argv[1:] or [DEFAULT_MODEL]))
     except NeuvidError as error:
         raise SystemExit(f"demo: {error}") from error

@@ -1,7 +1,7 @@
 """A practical neural video codec.
 
     with neuvid.open_clip("in.mp4", passthrough=True) as clip:
-        model, quality = neuvid.load_model("rt-small"), neuvid.FixedQuality(32)
+        model, quality = neuvid.load_model("fm-small"), neuvid.FixedQuality(32)
         neuvid.encode_clip(clip, "out.nvid", model=model, control=quality)
     neuvid.decode_stream("out.nvid", "out.mp4")
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from neuvid.cli.options import STANDARD, Device, Json, Threads, check_paths
+from neuvid.cli.options import DEFAULT_MODEL, STANDARD, Device, Json, Threads, check_paths
 from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, summary_of, tell
 from neuvid.cli.rate import (
     BitrateFile,
@@ -52,7 +52,7 @@ def encode(
     target: Annotated[
         str, typer.Argument(metavar="OUTPUT", help="A file that ends in .nvid, or - for a pipe.")
     ],
-    model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = "rt-small",
+    model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = DEFAULT_MODEL,
     qp: Qp = None,
     bitrate: BitrateOption = None,
     bitrate_file: BitrateFile = None,

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from neuvid.cli.evaluate import CACHE, check_output, print_failures, qualities_of
+from neuvid.cli.options import DEFAULT_MODEL
 from neuvid.cli.output import print_rows
 from neuvid.errors import InvalidSetting
 from neuvid.evaluation.rate_page import table_rows, write_rate_page
@@ -27,7 +28,7 @@ QUALITIES = "16,32,48"
 
 def evaluate_rates_command(
     clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of pictures.")],
-    model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = "rt-small",
+    model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = DEFAULT_MODEL,
     qualities: Annotated[
         str, typer.Option(help="The targets are the rates of these constant qualities.")
     ] = QUALITIES,
@@ -37,12 +38,12 @@ def evaluate_rates_command(
     ] = Path("rates.html"),
     cache: Annotated[Path, typer.Option(help="Folder of encodings that are done.")] = CACHE,
 ) -> None:
-    """Hold bit rates on clips, by neuvid and by encoders of ffmpeg, and tell the errors.
+    """Measure how bit rates are held.
 
-    The page draws bits per frame against targets that fluctuate (figure 4 of DCVC-FM) and mean
-    bits so far against constant ones (figure 7 of DynamicDVC), both on the first clip with the
-    papers' own controllers. Encodings that are in the cache are not done again.
-    Ends with status 1 where an encoder failed.
+    Clips are coded by neuvid, and by encoders of ffmpeg at constant bit rate. The page draws bits
+    per frame against targets that fluctuate (figure 4 of DCVC-FM) and mean bits so far against
+    constant ones (figure 7 of DynamicDVC), both on the first clip with the papers' own controllers.
+    Encodings that are in the cache are not done again. Ends with status 1 where an encoder failed.
     """
     check_output(output)
     chosen = qualities_of(qualities)

@@ -10,6 +10,7 @@ import typer
 from neuvid.errors import InvalidSetting
 
 STANDARD = "-"  # standard input or output
+DEFAULT_MODEL = "fm-small"  # the preset with weights that compresses most
 
 Device: TypeAlias = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, ...")]
 Threads: TypeAlias = Annotated[
