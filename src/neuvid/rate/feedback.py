@@ -9,10 +9,10 @@ from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FrameStats, FrameView
 from neuvid.rate.planner import SCENE_FRAMES, BitPlanner
 
-HORIZON = 12  # frames in which a small excess is made up for
+HORIZON = 20  # frames in which a small excess is made up for
 REPAYMENT = 64  # frames in which that of a scene's first frame is repaid
 BURST = 4.0  # mean frames of excess from which it is repaid more slowly than in HORIZON
-BURST_REPAYMENT = 28  # frames
+BURST_REPAYMENT = 36  # frames
 SETTLING = 8  # frames of a new scene after which its excess is known
 UNSURE = 2  # inter frames of a new scene that are tried before they are chosen
 TURNING, SHORTEST_TURN = 16, 8  # frames in which a new target is reached
