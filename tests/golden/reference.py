@@ -41,7 +41,7 @@ class Replay:
         if isinstance(law, (Gaussian, Laplace)):
             self.scales.append(law.scales)
         if values is not None:
-            self.differing += int((law.round(values) != recorded).sum())
+            self.differing += int((law.coded(values.round()) != recorded).sum())
         return recorded
 
 
@@ -50,7 +50,7 @@ class Encode:
 
     def code(self, values: Tensor | None, law: Distribution) -> Tensor:
         assert values is not None
-        return law.round(values)
+        return law.coded(values.round())
 
 
 def state_dict(net: str, recipe: Any) -> dict[str, Tensor]:

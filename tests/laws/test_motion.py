@@ -21,6 +21,7 @@ from neuvid.codec.decoder import Decoder, header_of
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import LatentCoder, RateEstimator, SymbolReader, SymbolWriter
+from neuvid.entropy.distributions import LAW_ROWS
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting
 from neuvid.models.base import quality_positions
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
@@ -303,9 +304,8 @@ def test_the_family_has_no_integer_arithmetic(checkpoint: Path, model: LoadedMod
 
 def test_a_checkpoint_keeps_config_and_tables(checkpoint: Path, model: LoadedModel) -> None:
     assert network_of(model).config == TINY
-    rows = np.concatenate([law.tables().offsets for law in MotionModel.laws])
     first_prior, *others = network_of(model).factorised_priors()
-    assert first_prior.first_row == len(rows)
+    assert first_prior.first_row == LAW_ROWS
     for prior in others:
         assert prior.first_row == first_prior.first_row + first_prior.row_count
         first_prior = prior

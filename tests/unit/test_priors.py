@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuvid.entropy.coder import RateEstimator
 from neuvid.entropy.distributions import (
+    ERROR_PER_BIT,
     SCALE_LEVELS,
     SCALE_USEFUL,
     SKIP,
@@ -67,16 +68,31 @@ def test_reading_needs_no_values() -> None:
 def test_useless_scales_cost_nothing_and_code_zero() -> None:
     scales = torch.tensor([0.11, SCALE_USEFUL, 0.13, 5.0]).view(1, 4, 1, 1)
     law = Gaussian(scales)
-    assert law.round(torch.full_like(scales, 3.4)).flatten().tolist() == [0, 0, 3, 3]
+    assert law.coded(torch.full_like(scales, 3.0)).flatten().tolist() == [0, 0, 3, 3]
     assert float(law.bits(torch.zeros_like(scales))[0, 0]) < 1e-4
+
+
+@pytest.mark.parametrize("family", [Gaussian, Laplace])
+def test_no_other_integer_costs_less_in_error_and_bits(family: type[Gaussian | Laplace]) -> None:
+    torch.manual_seed(0)
+    values = 4 * torch.randn(1, 1, 50, 50)
+    law = family(0.2 + 3 * torch.rand_like(values))
+
+    def cost(integers: Tensor) -> Tensor:
+        return (values - integers).square() + ERROR_PER_BIT * law.bits(integers)
+
+    chosen = law.quantise(values)
+    assert (chosen != values.round()).any()
+    for other in (values.floor(), values.ceil(), values.round()):
+        assert (cost(chosen) <= cost(other) + 1e-6).all()
 
 
 @pytest.mark.parametrize("law", [Gaussian, Laplace])
 def test_a_law_may_code_everything(law: type[Gaussian | Laplace]) -> None:
     scales = torch.tensor([0.01, 0.05, 0.2, 5.0]).view(1, 4, 1, 1)
     thresholds = torch.from_numpy(scale_thresholds())
-    values = torch.full_like(scales, -2.6)
-    assert law(scales, skips=False).round(values).flatten().tolist() == [-3.0] * 4
+    values = torch.full_like(scales, -3.0)
+    assert torch.equal(law(scales, skips=False).coded(values), values)
     rows, skipping = law(scales, skips=False).rows(thresholds), law(scales).rows(thresholds)
     assert ((law.first_row <= rows) & (rows < law.first_row + SCALE_LEVELS)).all()
     assert (skipping == SKIP).flatten().tolist() == [True, True, False, False]
@@ -106,16 +122,30 @@ def test_estimated_bits_are_those_of_the_tables(law: type[Gaussian | Laplace]) -
                 assert estimate == pytest.approx(expected, abs=0.05)
 
 
-def test_noise_is_unbiased_about_the_rate_and_rounding_passes_gradients() -> None:
+def test_training_counts_the_bits_of_rounded_values() -> None:
     torch.manual_seed(0)
-    values = 2 * torch.randn(1, 1, 100, 100, requires_grad=True)
+    values = 2 * torch.randn(1, 1, 100, 100)
     noisy, exact = RateEstimator(noise=True), RateEstimator(noise=False)
-    rounded = noisy.code(values, Gaussian(torch.full_like(values, 2.0)))
-    exact.code(values.detach(), Gaussian(torch.full_like(values, 2.0)))
-    assert torch.equal(rounded.detach(), values.detach().round())
-    (gradient,) = torch.autograd.grad(rounded.sum(), values)
-    assert torch.equal(gradient, torch.ones_like(values))
-    assert float(noisy.total().detach()) == pytest.approx(float(exact.total()), rel=0.01)
+    for coder in (noisy, exact):
+        coder.code(values, Gaussian(torch.full_like(values, 2.0)))
+    torch.testing.assert_close(noisy.total(), exact.total())
+
+
+def test_laws_learn_from_rounded_values_and_values_from_noise() -> None:
+    torch.manual_seed(0)
+    values = torch.full((1, 1, 100, 100), 0.3, requires_grad=True)
+    scales = torch.full((1, 1, 100, 100), 0.3, requires_grad=True)
+    coder = RateEstimator(noise=True)
+    rounded = coder.code(values, Gaussian(scales))
+    (straight,) = torch.autograd.grad(rounded.sum(), values, retain_graph=True)
+    assert torch.equal(straight, torch.ones_like(values))
+    of_values, of_scales = torch.autograd.grad(coder.total().sum(), (values, scales))
+    exact = Gaussian(scales).bits(torch.zeros_like(values))
+    assert torch.equal(of_scales, torch.autograd.grad(exact.sum(), scales)[0])
+    # The mean slope of the bits under noise is their difference across the interval.
+    law = Gaussian(scales.detach())
+    slope = law.bits(torch.full_like(values, 0.8)) - law.bits(torch.full_like(values, -0.2))
+    assert float(of_values.mean()) == pytest.approx(float(slope.mean()), rel=0.05)
 
 
 def test_lower_bound_lets_only_rescue_through() -> None:

@@ -27,8 +27,9 @@ class LatentCoder(Protocol):
 class RateEstimator:
     """Counts differentiable bits; for training (`noise`) and for trials.
 
-    With noise, the rate is that of values with uniform noise of one step, while the values
-    returned are rounded with a straight-through gradient.
+    The bits are those of the rounded values, so the laws learn what is really coded. With
+    `noise`, gradients reach the values as well: what they cost with uniform noise of one step, and
+    straight through the rounding.
     """
 
     def __init__(self, *, noise: bool) -> None:
@@ -39,12 +40,17 @@ class RateEstimator:
         """Return the rounded values and count their bits."""
         if values is None:
             raise TypeError("a rate estimator cannot read")
+        integers = law.quantise(values)
+        rounded = law.coded(integers)
         if self.noise:
-            rounded = values + (values.round() - values).detach()
-            costed = values + torch.empty_like(values).uniform_(-0.5, 0.5)
+            # Not coded values count too: a law must not save bits by leaving values out.
+            bits = law.bits(integers)
+            noisy = law.frozen().bits(values + torch.empty_like(values).uniform_(-0.5, 0.5))
+            bits = bits + (noisy - noisy.detach())
+            rounded = values + (rounded - values).detach()
         else:
-            rounded = costed = law.round(values)
-        self.bits.append(law.bits(costed).flatten(1).sum(1))
+            bits = law.bits(rounded)
+        self.bits.append(bits.flatten(1).sum(1))
         return rounded
 
     def total(self) -> Tensor:
@@ -78,7 +84,7 @@ class SymbolWriter:
         """Return the rounded values and remember them."""
         if values is None:
             raise TypeError("a symbol writer cannot read")
-        rounded = law.round(values)
+        rounded = law.coded(law.quantise(values))
         symbols = rounded.flatten().cpu().numpy().astype(np.int16)
         indexes = self.tables.indexes(law)
         self.encoder.append(symbols, indexes)

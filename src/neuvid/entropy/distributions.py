@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -17,7 +18,11 @@ SCALE_MIN = 0.11  # standard deviations in quantiser steps
 SCALE_MAX = 64.0
 SCALE_USEFUL = 0.12  # at or below it a value is taken as 0 and not coded
 SCALE_LEVELS = 128
+LAW_ROWS = 2 * SCALE_LEVELS  # of the Gaussian, then of the Laplace law, in the tables
 SKIP = 0xFFFF  # row of a value that is not coded
+# Squared error, in quantiser steps, that is worth a bit. High-rate theory has 2 ln 2 / 12 = 0.12;
+# less, because later frames and other values profit from what is exact.
+ERROR_PER_BIT = 0.05
 SYMBOL_MAX = 32000  # symbols are clamped to +-SYMBOL_MAX, well inside 16 bits
 PROBABILITY_MIN = 1e-6
 
@@ -44,18 +49,24 @@ class Distribution(Protocol):
     def bits(self, values: Tensor) -> Tensor:
         """Return the cost in bits of each value, differentiable."""
 
+    def frozen(self) -> Distribution:
+        """Return the same law without its gradient's history."""
+
     def rows(self, thresholds: Tensor) -> Tensor:
         """Return the row of the integer tables for each value, SKIP where none is coded."""
 
-    def round(self, values: Tensor) -> Tensor:
-        """Return the integers that stand for `values`."""
+    def quantise(self, values: Tensor) -> Tensor:
+        """Return the integers that stand for `values` best, in error and bits together."""
+
+    def coded(self, integers: Tensor) -> Tensor:
+        """Return what a decoder sees of `integers`."""
 
 
 def _bits(probability: Tensor) -> Tensor:
     return -torch.log2(probability + PROBABILITY_MIN)
 
 
-class _ScaledLaw:
+class _ScaledLaw(ABC):
     """A zero-mean law with a scale [B, C, h, w] for each value, and a row for each level of it.
 
     With `skips`, values of the smallest scales are 0 and are not coded.
@@ -69,18 +80,35 @@ class _ScaledLaw:
         self.shape = scales.shape
         self.skips = skips
 
+    @abstractmethod
+    def bits(self, values: Tensor) -> Tensor:
+        """Return -log2 of the mass of the unit interval around each value."""
+
+    def frozen(self) -> Self:
+        """Return the same law without its gradient's history."""
+        return type(self)(self.scales.detach(), skips=self.skips)
+
     def rows(self, thresholds: Tensor) -> Tensor:
         """Return the row of each scale's level; SKIP where nothing is coded."""
         level = torch.bucketize((self.spread * self.scales).contiguous(), thresholds)
         rows = self.first_row + (level - 1).clamp(min=0)
         return torch.where(level == 0, SKIP, rows) if self.skips else rows
 
-    def round(self, values: Tensor) -> Tensor:
-        """Round to even, and to 0 where nothing is coded."""
-        rounded = values.round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
+    @torch.no_grad()
+    def quantise(self, values: Tensor) -> Tensor:
+        """Return the nearest integers, or those next to them towards 0 where these cost less."""
+        nearest = values.round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
+        smaller = nearest - nearest.sign()
+        error_saved = (values - smaller).square() - (values - nearest).square()
+        bits_spent = self.bits(nearest) - self.bits(smaller)
+        return torch.where(error_saved > ERROR_PER_BIT * bits_spent, nearest, smaller)
+
+    @torch.no_grad()
+    def coded(self, integers: Tensor) -> Tensor:
+        """Return 0 where nothing is coded, else the integers."""
         if not self.skips:
-            return rounded
-        return torch.where(self.spread * self.scales > SCALE_USEFUL, rounded, 0.0)
+            return integers
+        return torch.where(self.spread * self.scales > SCALE_USEFUL, integers, 0.0)
 
 
 class Gaussian(_ScaledLaw):
@@ -150,12 +178,15 @@ class FactorisedPrior(nn.Module):
         """Rows of the integer tables that this prior needs."""
         return self.qualities * self.channels
 
-    def logits(self, values: Tensor, quality: Tensor | slice) -> Tensor:
-        """Return the logit of the cumulative function at `values` [Q, C, ...]."""
+    def logits(self, values: Tensor, quality: Tensor | slice, *, frozen: bool = False) -> Tensor:
+        """Return the logit of the cumulative function at `values` [Q, C, ...].
+
+        Where it is `frozen`, only the values get a gradient.
+        """
         extra = (1,) * (values.dim() - 2)
 
         def of(parameter: Tensor) -> Tensor:
-            selected = parameter[quality]
+            selected = (parameter.detach() if frozen else parameter)[quality]
             return selected.view(*selected.shape, *extra)
 
         for layer in range(4):
@@ -176,15 +207,28 @@ class FactorisedPrior(nn.Module):
 class Factorised:
     """The law of a latent z [B, C, h, w] at one quality per sample."""
 
-    def __init__(self, prior: FactorisedPrior, quality: Tensor, height: int, width: int) -> None:
+    def __init__(
+        self,
+        prior: FactorisedPrior,
+        quality: Tensor,
+        height: int,
+        width: int,
+        *,
+        learned: bool = True,
+    ) -> None:
         self.prior = prior
         self.quality = quality
         self.shape = torch.Size((len(quality), prior.channels, height, width))
+        self.learned = learned
+
+    def frozen(self) -> Factorised:
+        """Return the same law without its gradient's history."""
+        return Factorised(self.prior, self.quality, *self.shape[-2:], learned=False)
 
     def bits(self, values: Tensor) -> Tensor:
         """Return -log2 of the mass of the unit interval around each value."""
-        lower = self.prior.logits(values - 0.5, self.quality)
-        upper = self.prior.logits(values + 0.5, self.quality)
+        lower = self.prior.logits(values - 0.5, self.quality, frozen=not self.learned)
+        upper = self.prior.logits(values + 0.5, self.quality, frozen=not self.learned)
         # On the far side of the median the differences of sigmoids would cancel.
         sign = torch.where(lower + upper > 0, -1.0, 1.0)
         return _bits((torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs())
@@ -195,6 +239,11 @@ class Factorised:
         rows = self.prior.first_row + self.quality[:, None] * self.prior.channels + channels
         return rows[:, :, None, None].expand(self.shape)
 
-    def round(self, values: Tensor) -> Tensor:
-        """Round to even."""
+    @torch.no_grad()
+    def quantise(self, values: Tensor) -> Tensor:
+        """Return the nearest integers."""
         return values.round().clamp(-SYMBOL_MAX, SYMBOL_MAX)
+
+    def coded(self, integers: Tensor) -> Tensor:
+        """Return the integers."""
+        return integers

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES, FrameChoice
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import FactorisedPrior, Gaussian, Laplace
+from neuvid.entropy.distributions import FactorisedPrior
 from neuvid.errors import InvalidSetting
 
 GRID = 16  # pixels along the side of one position of y; padded frames are multiples of it
@@ -56,15 +56,13 @@ S = TypeVar("S", bound=State)
 class VideoModel(nn.Module, ABC, Generic[S]):
     """Weights of a codec, and the walk that codes a frame with them.
 
-    Frames have one of `levels` levels of the quality pattern and one of `routes`. `laws` need rows
-    in the integer tables, before those of the factorised priors. A family without
+    Frames have one of `levels` levels of the quality pattern and one of `routes`. A family without
     `integer_arithmetic` decodes only on machines like that of the encoder. Features restart every
     `refresh_period` frames unless a schedule says otherwise, 0 for never.
     """
 
     levels: ClassVar[int] = 3
     routes: ClassVar[int] = 1
-    laws: ClassVar[tuple[type[Gaussian | Laplace], ...]] = (Gaussian,)
     integer_arithmetic: ClassVar[bool] = True
     refresh_period: ClassVar[int] = 0
     config: ModelConfig

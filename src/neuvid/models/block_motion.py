@@ -14,14 +14,19 @@ from neuvid.models.base import GRID
 from neuvid.nn.blocks import DepthConvBlock, Down, SignalPointwise, StepBank
 from neuvid.nn.motion import BLOCK, QUARTERS, compensate_picture, search_motion
 from neuvid.nn.rounding import round_to
-from neuvid.priors.checkerboard import FOUR_STEPS, TWO_STEPS, code_in_steps
+from neuvid.priors.checkerboard import (
+    FOUR_STEPS,
+    TWO_STEPS,
+    code_in_steps,
+    skipping_laplace,
+)
 
 LEVEL_OFFSETS = (0, 8, 4)  # added to the quality at each level of the pattern
 POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
 ANCHORS = 4  # rows of a bank, evenly spread over the positions
 VECTOR_VALUES = 8  # of the four blocks at one position of the motion latent
 ACTIVITY_VALUES = 2  # change against the last picture as it is, and against it moved
-BIT_COSTS = (300.0, 9.0)  # of a vector's bit in the search, at the lowest and the highest position
+BIT_COSTS = (120.0, 7.0)  # of a vector's bit in the search, at the lowest and the highest position
 
 
 def bank_positions(quality: Tensor, level: int) -> Tensor:
@@ -119,7 +124,7 @@ class MotionCoder(nn.Module):
 
         values = None if changes is None else changes.clamp(min=1.0).log2()
         start = torch.zeros_like(context[:, :ACTIVITY_VALUES])
-        return code_in_steps(values, TWO_STEPS, parameters, start, coder)
+        return code_in_steps(values, TWO_STEPS, parameters, start, coder, law=skipping_laplace)
 
     def _code_vectors(
         self, vectors: Tensor | None, context: Tensor, step: Tensor, coder: LatentCoder
@@ -138,7 +143,8 @@ class MotionCoder(nn.Module):
         if vectors is not None:
             values = self.transform(functional.pixel_unshuffle(vectors, 2)) / step
         start = torch.zeros_like(context[:, :VECTOR_VALUES])
-        coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder) * step
+        coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder, law=skipping_laplace)
+        coded = coded * step
         details = self.refine(torch.cat((coded / BLOCK, context), 1))
         decoded = functional.pixel_shuffle(self.inverse(coded) + details, 2)
         return round_to(decoded, 1 / QUARTERS)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from neuvid.entropy.coder import CoderTables
-from neuvid.entropy.distributions import FactorisedPrior, scale_thresholds
+from neuvid.entropy.distributions import FactorisedPrior, Gaussian, Laplace, scale_thresholds
 from neuvid.entropy.tables import EntropyTables, tables_from_cumulative
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
 from neuvid.models.base import ModelConfig, VideoModel
@@ -57,8 +57,8 @@ class LoadedModel:
 
 
 def build_tables(model: VideoModel[Any]) -> EntropyTables:
-    """Return the integer tables of a trained model: those of its laws, then each prior of z."""
-    parts = [law.tables() for law in model.laws]
+    """Return the integer tables of a trained model: of both laws, then of each prior of z."""
+    parts = [Gaussian.tables(), Laplace.tables()]
     parts += [_prior_tables(prior) for prior in model.factorised_priors()]
     return EntropyTables.concatenate(parts)
 

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior, Gaussian, Laplace
+from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
 from neuvid.models.agent import AgentConfig, RateAgent, bits_of
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.motion import MotionTransform, ScaleRange
@@ -130,7 +130,6 @@ class DynamicModel(VideoModel[DynamicState]):
 
     routes = ROUTES
     ladder: Tensor  # [4] float32: the highest quality that each route is meant for
-    laws = (Gaussian, Laplace)
     integer_arithmetic = False
     refresh_period = 32
 
@@ -140,9 +139,8 @@ class DynamicModel(VideoModel[DynamicState]):
         self.register_buffer("ladder", torch.full((ROUTES,), QUALITIES - 1.0))
         fine, _, coarse = config.feature_channels
         temporal, hyper = config.temporal_channels, config.hyper_channels
-        intra_row = len(self.laws) * SCALE_LEVELS
-        motion_row = intra_row + QUALITIES * config.intra.hyper_channels
-        self.intra: PictureModel = PictureModel(config.intra, first_row=intra_row)
+        motion_row = LAW_ROWS + QUALITIES * config.intra.hyper_channels
+        self.intra: PictureModel = PictureModel(config.intra, first_row=LAW_ROWS)
         self.estimator = MotionEstimator()
         self.motion_transform = MotionTransform(config.motion_channels)
         self.motion_prior = ConditionalPrior(config.motion_channels, hyper, 0, first_row=motion_row)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
+from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
 from neuvid.models.agent import AgentConfig, RateAgent, bits_of
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.block_motion import ANCHORS, MotionCoder, bank_positions, find_motion
@@ -130,7 +130,7 @@ class DynamicHybridModel(VideoModel[DynamicHybridState]):
         )
         self.encoder = Slimmable(partial(ResidualEncoder, config), ROUTES)
         self.temporal = Down(width, config.temporal_channels)
-        first_row = SCALE_LEVELS + QUALITIES * config.intra.hyper_channels
+        first_row = LAW_ROWS + QUALITIES * config.intra.hyper_channels
         z_prior = FactorisedPrior(ANCHORS, hyper, first_row=first_row)
         self.prior = ChannelwisePrior(
             Hyperprior(config.latent_channels[-1], hyper, hyper, z_prior),

@@ -36,7 +36,7 @@ from neuvid.nn.blocks import (
 )
 from neuvid.nn.motion import compensate_features, compensate_picture
 from neuvid.nn.rounding import lower_bound
-from neuvid.priors.checkerboard import TWO_STEPS, code_in_steps
+from neuvid.priors.checkerboard import TWO_STEPS, code_in_steps, skipping_laplace
 
 QUANT_STEP_MIN = 0.5
 
@@ -110,7 +110,7 @@ class HybridPrior(nn.Module):
 
         values = None if scaled is None else scaled / quant_step
         start = torch.zeros_like(quant_step)
-        coded = code_in_steps(values, TWO_STEPS, parameters, start, coder)
+        coded = code_in_steps(values, TWO_STEPS, parameters, start, coder, law=skipping_laplace)
         y_hat: Tensor = coded * (quant_step * unit)
         return y_hat
 

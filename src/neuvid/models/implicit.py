@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
+from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
@@ -28,7 +28,12 @@ from neuvid.nn.blocks import (
     unpatchify,
 )
 from neuvid.nn.rounding import lower_bound
-from neuvid.priors.checkerboard import TWO_STEPS, code_in_steps
+from neuvid.priors.checkerboard import (
+    TWO_STEPS,
+    code_in_steps,
+    skipping_gaussian,
+    skipping_laplace,
+)
 from neuvid.priors.hyperprior import Hyperprior
 
 LEVEL_OFFSETS = (0, 8, 4)  # added to the quality at each level of the pattern
@@ -78,7 +83,7 @@ class ImplicitPrior(nn.Module):
         super().__init__()
         latent, hyper = config.latent_channels, config.hyper_channels
         intra_rows = QUALITIES * config.intra.hyper_channels
-        z_prior = FactorisedPrior(BANK_ROWS, hyper, first_row=SCALE_LEVELS + intra_rows)
+        z_prior = FactorisedPrior(BANK_ROWS, hyper, first_row=LAW_ROWS + intra_rows)
         self.hyperprior = Hyperprior(latent, hyper, hyper, z_prior)
         self.temporal_bank = Bank(BANK_ROWS, config.feature_channels)
         self.temporal = Down(config.feature_channels, config.temporal_channels)
@@ -92,6 +97,7 @@ class ImplicitPrior(nn.Module):
             SignalPointwise(config.spatial_channels, 2 * latent),
         )
         self.step_bank = StepBank(BANK_ROWS, latent) if config.step_bank else None
+        self.law = skipping_laplace if config.step_bank else skipping_gaussian
 
     def code(
         self, y: Tensor | None, reference: Tensor, positions: Tensor, coder: LatentCoder
@@ -116,7 +122,8 @@ class ImplicitPrior(nn.Module):
 
         values = None if scaled is None else scaled * quant_step.reciprocal()
         start = torch.zeros_like(quant_step)
-        return code_in_steps(values, TWO_STEPS, parameters, start, coder) * (quant_step * unit)
+        coded = code_in_steps(values, TWO_STEPS, parameters, start, coder, law=self.law)
+        return coded * (quant_step * unit)
 
 
 class ImplicitModel(VideoModel[ImplicitState]):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_LEVELS, FactorisedPrior
+from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
 from neuvid.nn.blocks import (
     PATCH,
     Bank,
@@ -21,7 +21,7 @@ from neuvid.nn.blocks import (
     patchify,
     unpatchify,
 )
-from neuvid.priors.checkerboard import FOUR_STEPS
+from neuvid.priors.checkerboard import FOUR_STEPS, skipping_gaussian, skipping_laplace
 from neuvid.priors.four_step import FourStepPrior
 from neuvid.priors.hyperprior import Hyperprior
 
@@ -33,7 +33,8 @@ class IntraConfig:
     """Widths and depths of the still-picture model; the defaults are those of the paper.
 
     With `step_bank`, a vector of quantiser steps per quality lets the networks that predict
-    means and scales work in the latent's own units, whatever the quality.
+    means and scales work in the latent's own units, whatever the quality; and laws are those of
+    Laplace, whose tails forgive what small networks do not foresee.
     """
 
     trunk_channels: int = 368
@@ -55,7 +56,7 @@ class IntraPrior(FourStepPrior):
     def __init__(self, config: IntraConfig) -> None:
         latent, width = config.latent_channels, config.prior_channels
         params = 2 * latent + 2
-        z_prior = FactorisedPrior(QUALITIES, config.hyper_channels, first_row=SCALE_LEVELS)
+        z_prior = FactorisedPrior(QUALITIES, config.hyper_channels, first_row=LAW_ROWS)
         super().__init__(
             hyperprior=Hyperprior(
                 latent, config.hyper_channels, config.hyper_feature_channels, z_prior
@@ -74,6 +75,7 @@ class IntraPrior(FourStepPrior):
                 *blocks(config.spatial_blocks, width), SignalPointwise(width, 2 * latent)
             ),
             step_bank=StepBank(QUALITIES, latent) if config.step_bank else None,
+            law=skipping_laplace if config.step_bank else skipping_gaussian,
         )
 
 

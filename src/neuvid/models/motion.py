@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_LEVELS, Gaussian, Laplace
+from neuvid.entropy.distributions import LAW_ROWS
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.picture import PictureConfig, PictureModel
 from neuvid.nn.blocks import Shuffle, SignalConv, SignalPointwise
@@ -155,7 +155,6 @@ class FrameTransform(nn.Module):
 class MotionModel(VideoModel[MotionState]):
     """The walk through motion, contexts and frame (figure 2 of the paper)."""
 
-    laws = (Gaussian, Laplace)
     integer_arithmetic = False
     refresh_period = 32
 
@@ -164,9 +163,8 @@ class MotionModel(VideoModel[MotionState]):
         self.config: MotionConfig = config
         fine, _, coarse = config.feature_channels
         latent, hyper = config.latent_channels, config.hyper_channels
-        intra_row = len(self.laws) * SCALE_LEVELS
-        motion_row = intra_row + QUALITIES * config.intra.hyper_channels
-        self.intra: PictureModel = PictureModel(config.intra, first_row=intra_row)
+        motion_row = LAW_ROWS + QUALITIES * config.intra.hyper_channels
+        self.intra: PictureModel = PictureModel(config.intra, first_row=LAW_ROWS)
         self.estimator = MotionEstimator()
         self.motion_transform = MotionTransform(config.motion_channels)
         self.motion_prior = ConditionalPrior(config.motion_channels, hyper, 0, first_row=motion_row)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from neuvid.entropy.coder import LatentCoder
 from neuvid.nn.blocks import DepthConvBlock, SignalPointwise, StepBank
 from neuvid.nn.rounding import lower_bound
-from neuvid.priors.checkerboard import skipping_gaussian
+from neuvid.priors.checkerboard import skipping_laplace
 from neuvid.priors.hyperprior import SideInformation
 
 QUANT_STEP_MIN = 0.5
@@ -115,5 +115,5 @@ def _code_group(values: Tensor | None, params: Tensor, unit: Tensor, coder: Late
     quant_step, scales, means = params.chunk(3, 1)
     quant_step, means = lower_bound(quant_step, QUANT_STEP_MIN), means / unit
     residual = None if values is None else values / quant_step - means
-    coded = coder.code(residual, skipping_gaussian(scales / unit)) + means
+    coded = coder.code(residual, skipping_laplace(scales / unit)) + means
     return coded * (quant_step * unit)

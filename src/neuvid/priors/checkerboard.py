@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import SCALE_MIN, Distribution, Gaussian
+from neuvid.entropy.distributions import SCALE_MIN, Distribution, Gaussian, Laplace
 from neuvid.nn.rounding import lower_bound
 
 # PATTERN[step][phase] is the group coded there; phase = 2 (row mod 2) + (column mod 2).
@@ -28,6 +28,11 @@ Law = Callable[[Tensor], Distribution]  # of the scales that a network predicts,
 def skipping_gaussian(scales: Tensor) -> Gaussian:
     """Return a Gaussian that codes nothing where scales are too small to be useful."""
     return Gaussian(lower_bound(scales, SCALE_MIN))
+
+
+def skipping_laplace(scales: Tensor) -> Laplace:
+    """Return a Laplace law that codes as little at small scales as the Gaussian does."""
+    return Laplace(lower_bound(scales, SCALE_MIN) / Laplace.spread)
 
 
 def _masks(groups: tuple[int, ...], like: Tensor) -> Tensor:
