@@ -43,13 +43,10 @@ TINY_HYBRID = replace(
     FM_SMALL,
     intra=TINY_INTRA,
     feature_channels=96,
-    latent_channels=32,
     activity_channels=8,
-    temporal_channels=32,
-    spatial_channels=48,
+    prior_channels=32,
     motion_channels=16,
     context_blocks=1,
-    encoder_blocks=1,
     decoder_blocks=1,
 )
 TINY_DYNAMIC = replace(

@@ -64,13 +64,10 @@ TINY = ImplicitConfig(
 TINY_HYBRID = HybridConfig(
     intra=TINY.intra,
     feature_channels=16,
-    latent_channels=16,
     activity_channels=8,
-    temporal_channels=8,
-    spatial_channels=16,
+    prior_channels=32,
     motion_channels=8,
     context_blocks=1,
-    encoder_blocks=1,
     decoder_blocks=1,
 )
 TINY_DYNAMIC = DynamicHybridConfig(

@@ -20,10 +20,10 @@ from neuvid.codec.schedule import CutDetector, Schedule
 from neuvid.codec.statistics import packet_bytes
 from neuvid.entropy.coder import SymbolWriter
 from neuvid.errors import InvalidSetting
+from neuvid.lagrangian import PLANE_WEIGHTS
 from neuvid.models.base import GRID, State
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.rate.controller import FramePlan, FrameStats, FrameView, RateController, Trial
-from neuvid.rate.lagrangian import INTER_LAMBDAS, PLANE_WEIGHTS
 from neuvid.video.colour import frame_to_tensor, tensor_to_frame
 from neuvid.video.frame import ClipInfo, Frame
 
@@ -214,6 +214,6 @@ class Encoder:
         weights = torch.tensor(PLANE_WEIGHTS, device=errors.device)
         quality = torch.tensor(float(choice.quality))  # type: ignore[arg-type]
         pixels = frame.shape[2] * frame.shape[3]
-        return 8 * len(tried.payload) / pixels + float(INTER_LAMBDAS.at(quality)) * float(
-            (3 * errors * weights).sum()
-        )
+        return 8 * len(tried.payload) / pixels + float(
+            self.model.network.inter_lambdas.at(quality)
+        ) * float((3 * errors * weights).sum())

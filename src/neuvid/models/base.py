@@ -14,6 +14,7 @@ from neuvid.choice import QUALITIES, FrameChoice
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import FactorisedPrior
 from neuvid.errors import InvalidSetting
+from neuvid.lagrangian import INTER_LAMBDAS, LambdaRange
 
 GRID = 16  # pixels along the side of one position of y; padded frames are multiples of it
 
@@ -58,13 +59,15 @@ class VideoModel(nn.Module, ABC, Generic[S]):
 
     Frames have one of `levels` levels of the quality pattern and one of `routes`. A family without
     `integer_arithmetic` decodes only on machines like that of the encoder. Features restart every
-    `refresh_period` frames unless a schedule says otherwise, 0 for never.
+    `refresh_period` frames unless a schedule says otherwise, 0 for never. `inter_lambdas` weigh the
+    distortion of inter frames.
     """
 
     levels: ClassVar[int] = 3
     routes: ClassVar[int] = 1
     integer_arithmetic: ClassVar[bool] = True
     refresh_period: ClassVar[int] = 0
+    inter_lambdas: ClassVar[LambdaRange] = INTER_LAMBDAS
     config: ModelConfig
     intra: nn.Module  # the still-picture model
 

@@ -26,7 +26,7 @@ POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
 ANCHORS = 4  # rows of a bank, evenly spread over the positions
 VECTOR_VALUES = 8  # of the four blocks at one position of the motion latent
 ACTIVITY_VALUES = 2  # change against the last picture as it is, and against it moved
-BIT_COSTS = (120.0, 7.0)  # of a vector's bit in the search, at the lowest and the highest position
+BIT_COSTS = (80.0, 6.0)  # of a vector's bit in the search, at the lowest and the highest position
 
 
 def bank_positions(quality: Tensor, level: int) -> Tensor:

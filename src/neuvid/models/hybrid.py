@@ -7,6 +7,7 @@ features that can be refreshed from the reconstruction. docs/decisions/0006 tell
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
+from neuvid.entropy.distributions import SCALE_MIN
+from neuvid.lagrangian import LambdaRange
 from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
 from neuvid.models.block_motion import (
     ACTIVITY_VALUES,
@@ -25,9 +28,7 @@ from neuvid.models.block_motion import (
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
     DepthConvBlock,
-    Down,
     Shuffle,
-    SignalConv,
     SignalPointwise,
     StepBank,
     blocks,
@@ -36,9 +37,10 @@ from neuvid.nn.blocks import (
 )
 from neuvid.nn.motion import compensate_features, compensate_picture
 from neuvid.nn.rounding import lower_bound
-from neuvid.priors.checkerboard import TWO_STEPS, code_in_steps, skipping_laplace
+from neuvid.priors.checkerboard import FOUR_STEPS, code_in_steps, skipping_laplace
 
-QUANT_STEP_MIN = 0.5
+ROOT_MIN = math.sqrt(SCALE_MIN)
+TRANSFORM_CHANNELS = 96  # degrees of freedom of 8x8 pixels of 4:2:0 video
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +49,13 @@ class HybridConfig(ModelConfig):
 
     intra: IntraConfig = field(default_factory=IntraConfig)
     feature_channels: int = 128
-    latent_channels: int = 128
-    activity_channels: int = 32
-    temporal_channels: int = 96
-    spatial_channels: int = 128
+    activity_channels: int = 16
+    prior_channels: int = 96
     motion_channels: int = 64
     context_blocks: int = 2
-    encoder_blocks: int = 2
+    fusion_blocks: int = 1
     decoder_blocks: int = 2
     recon_blocks: int = 1
-    fusion_blocks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +67,28 @@ class HybridState(State):
 
 
 class HybridPrior(nn.Module):
-    """Laws of the inter latent: from activity, the context, and in the second step neighbours."""
+    """Laws of the transformed residual: from activity and the context, then from its own parts.
+
+    From the second step on, networks see how large the coefficients are that are already coded.
+    """
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
-        latent = config.latent_channels
-        self.activity = SignalPointwise(ACTIVITY_VALUES, config.activity_channels)
-        self.temporal = Down(config.feature_channels, config.temporal_channels)
-        width = config.activity_channels + config.temporal_channels
+        feature, width = config.feature_channels, config.prior_channels
+        self.activity = Shuffle(ACTIVITY_VALUES, config.activity_channels)
+        self.bank = StepBank(ANCHORS, feature + config.activity_channels)
         self.fusion = nn.Sequential(
-            *blocks(config.fusion_blocks, width), SignalPointwise(width, 3 * latent)
+            DepthConvBlock(feature + config.activity_channels, width),
+            *blocks(config.fusion_blocks - 1, width),
         )
-        self.spatial = nn.Sequential(
-            DepthConvBlock(4 * latent, config.spatial_channels),
-            SignalPointwise(config.spatial_channels, 2 * latent),
+        self.adaptors = nn.ModuleList(
+            DepthConvBlock(TRANSFORM_CHANNELS + width, width) for _ in FOUR_STEPS[1:]
         )
-        self.encoder_steps = StepBank(ANCHORS, latent)
-        self.decoder_steps = StepBank(ANCHORS, latent)
+        self.laws = nn.ModuleList(
+            SignalPointwise(width, 2 * TRANSFORM_CHANNELS) for _ in FOUR_STEPS
+        )
+        self.encoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
+        self.decoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
 
     def code(
         self,
@@ -94,51 +98,51 @@ class HybridPrior(nn.Module):
         positions: Tensor,
         coder: LatentCoder,
     ) -> Tensor:
-        """Code y [B, C, h, w] (None when reading), given a context [B, F, 2h, 2w]."""
-        unit = self.decoder_steps(positions)
-        scaled = None if y is None else y / self.encoder_steps(positions)
-        params = self.fusion(torch.cat((self.activity(activity), self.temporal(context)), 1))
-        quant_step, first_scales, first_means = params.chunk(3, 1)
-        quant_step = lower_bound(quant_step, QUANT_STEP_MIN)
+        """Code y [B, 96, h, w] (None when reading), given a context [B, F, h, w]."""
+        known = torch.cat((context, self.activity(activity)), 1) * self.bank(positions)
+        fused = self.fusion(known)
 
         def parameters(step: int, coded: Tensor) -> tuple[Tensor, Tensor]:
-            if step == 0:
-                scales, means = first_scales, first_means
-            else:
-                scales, means = self.spatial(torch.cat((coded * unit, params), 1)).chunk(2, 1)
-            return scales / unit, means / unit
+            features = fused
+            if step:
+                size = coded.abs()
+                features = self.adaptors[step - 1](torch.cat((fused, size / (size + 1.0)), 1))
+            roots, means = self.laws[step](features).chunk(2, 1)
+            return lower_bound(roots, ROOT_MIN).square(), means
 
-        values = None if scaled is None else scaled / quant_step
-        start = torch.zeros_like(quant_step)
-        coded = code_in_steps(values, TWO_STEPS, parameters, start, coder, law=skipping_laplace)
-        y_hat: Tensor = coded * (quant_step * unit)
+        values = None if y is None else y / self.encoder_steps(positions)
+        start = torch.zeros_like(context[:, :1]).expand(-1, TRANSFORM_CHANNELS, -1, -1)
+        coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder, law=skipping_laplace)
+        y_hat: Tensor = coded * self.decoder_steps(positions)
         return y_hat
 
 
 class HybridModel(VideoModel[HybridState]):
-    """An intra model, a motion coder and a contextual coder of what motion leaves."""
+    """An intra model, a motion coder, and a transform coder of what motion leaves.
+
+    The transform is an orthonormal one, so that quantisation weighs errors of pixels against bits.
+    Networks foresee the laws of its coefficients and filter what comes out.
+    """
+
+    inter_lambdas = LambdaRange(5, 1024)
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
         self.config: HybridConfig = config
-        width, latent = config.feature_channels, config.latent_channels
+        width = config.feature_channels
         self.intra: IntraModel = IntraModel(config.intra)
         self.picture_adaptor = SignalPointwise(PATCH_VALUES, width)
         self.motion = MotionCoder(width, config.motion_channels)
-        self.embed = SignalPointwise(PATCH_VALUES, width)
         self.embed_prediction = SignalPointwise(PATCH_VALUES, width)
         self.context = nn.Sequential(
             DepthConvBlock(2 * width, width), *blocks(config.context_blocks - 1, width)
         )
-        self.encoder = nn.Sequential(
-            DepthConvBlock(2 * width, width), *blocks(config.encoder_blocks - 1, width)
-        )
-        self.encoder_bank = StepBank(ANCHORS, width)
-        self.down = SignalConv(width, latent, 3, stride=2, padding=1)
+        self.analysis = SignalPointwise(PATCH_VALUES, TRANSFORM_CHANNELS)
         self.prior = HybridPrior(config)
-        self.up = Shuffle(latent, width)
+        self.synthesis = SignalPointwise(TRANSFORM_CHANNELS, PATCH_VALUES)
         self.decoder = nn.Sequential(
-            DepthConvBlock(2 * width, width), *blocks(config.decoder_blocks - 1, width)
+            DepthConvBlock(width + TRANSFORM_CHANNELS, width),
+            *blocks(config.decoder_blocks - 1, width),
         )
         self.decoder_bank = StepBank(ANCHORS, width)
         self.recon = nn.Sequential(*blocks(config.recon_blocks, width))
@@ -169,12 +173,13 @@ class HybridModel(VideoModel[HybridState]):
         motion = self.motion.code(found, last, feature, positions, coder)
         prediction = compensate_picture(state.picture, motion.vectors)
         context = self._context(prediction, compensate_features(feature, motion.vectors))
-        y = None if frame is None else self._analyse(frame - prediction, context, positions)
+        y = None if frame is None else self.analysis(patchify(frame - prediction))
         y_hat = self.prior.code(y, motion.activity, context, positions, coder)
-        decoded = self.decoder(torch.cat((self.up(y_hat), context), 1))
+        decoded = self.decoder(torch.cat((context, y_hat), 1))
         feature = decoded * self.decoder_bank(positions)
-        # What motion leaves is added to its prediction: still content passes as it is.
-        picture = prediction + unpatchify(self.head(self.recon(feature)))
+        # Still content passes as it is; the filter adds to what a transform codec would show.
+        change = self.synthesis(y_hat) + self.head(self.recon(feature))
+        picture = prediction + unpatchify(change)
         picture = picture.clamp(0.0, 1.0)
         return replace(state, picture=picture, feature=feature, vectors=motion.vectors)
 
@@ -188,8 +193,3 @@ class HybridModel(VideoModel[HybridState]):
         predicted = self.embed_prediction(patchify(prediction))
         context: Tensor = self.context(torch.cat((predicted, feature), 1))
         return context
-
-    def _analyse(self, residual: Tensor, context: Tensor, positions: Tensor) -> Tensor:
-        merged = self.encoder(torch.cat((self.embed(patchify(residual)), context), 1))
-        y: Tensor = self.down(merged * self.encoder_bank(positions))
-        return y

@@ -12,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from neuvid.choice import QUALITIES, ROUTES, FrameChoice, FrameKind
 from neuvid.codec.schedule import FIRST_FRAME_ONLY
 from neuvid.entropy.coder import RateEstimator
+from neuvid.lagrangian import INTRA_LAMBDAS
 from neuvid.models.base import State, VideoModel
-from neuvid.training.losses import Objective, distortion, plane_psnr
+from neuvid.training.losses import LEVEL_WEIGHTS, Objective, distortion, plane_psnr
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,11 @@ class Chain:
         bits_per_pixel = coder.total().float() / (state.height * state.width)
         error = distortion(picture, frame, self.objective.rgb_share)
         quality = torch.tensor(choice.quality, device=frame.device)
-        loss = self.objective.loss(
-            bits_per_pixel, error, quality, kind=choice.kind, level=choice.level
-        )
+        if choice.kind is FrameKind.INTRA:
+            lambdas, weight = INTRA_LAMBDAS, 1.0
+        else:
+            lambdas, weight = model.inter_lambdas, LEVEL_WEIGHTS[choice.level]
+        loss = self.objective.loss(bits_per_pixel, error, quality, lambdas=lambdas, weight=weight)
         return ChainLosses(loss, bits_per_pixel, plane_psnr(picture, frame)), state
 
 

@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
+from neuvid.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS, LambdaRange
 from neuvid.models.base import VideoModel
 from neuvid.models.block_motion import ANCHORS, POSITION_MAX, MotionCoder
 from neuvid.models.dynamic_hybrid import DynamicHybridModel, FeatureDecoder, ResidualEncoder
-from neuvid.models.hybrid import HybridModel, HybridPrior
+from neuvid.models.hybrid import TRANSFORM_CHANNELS, HybridModel, HybridPrior
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
 from neuvid.priors.channelwise import ChannelwisePrior
-from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS, LambdaRange
+from neuvid.priors.checkerboard import FOUR_STEPS
 
-TRANSFORM_CHANNELS = 96  # degrees of freedom of an 8x8 block of 4:2:0 video
 BRANCH_GAIN = 0.01  # of the last layer of a residual branch
 OUTPUT_GAIN = 0.01  # of the layers that predict means and scales
 LUMA_WEIGHT, CHROMA_WEIGHT, _ = (3 * weight for weight in PLANE_WEIGHTS)  # in the distortion
@@ -177,6 +177,14 @@ def _set_pass(conv: nn.Conv2d) -> None:
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
 
+def _set_pass_first(conv: nn.Conv2d) -> None:
+    """Make a 1x1 convolution pass as many of its first channels on as it can."""
+    conv.weight.mul_(OUTPUT_GAIN)
+    channels = min(conv.in_channels, conv.out_channels)
+    conv.weight[:channels, :channels, 0, 0] += torch.eye(channels)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+
 def _set_steps(bank: StepBank, lambdas: LambdaRange, spacing: float = 1.0) -> None:
     """Fill the bank with the steps of high-rate theory: bits fall as distortion grows.
 
@@ -280,26 +288,65 @@ def _initialise_hybrid(model: HybridModel) -> None:
     for name, network in model.named_children():
         if name != "intra":
             _set_near_identity(network)
-    for conv in (model.picture_adaptor, model.embed, model.embed_prediction):
+    for conv in (model.picture_adaptor, model.embed_prediction):
         _set_embedding(conv)
-    for merging in (model.context[0], model.encoder[0], model.decoder[0]):
-        _set_sum(_adaptor(merging), 0.0)
-    _set_down(model.down)
-    _set_up(model.up.spread, 1.0)
-    _set_head(model.head)
-    for conv in (model.embed, model.head):  # of residuals, which are zero in the mean
+    for merging in (model.context[0], model.decoder[0]):
+        _set_pass_first(_adaptor(merging))
+    places = _in_groups(len(FOUR_STEPS))
+    _set_embedding(model.analysis, places)
+    _set_head(model.synthesis, places)
+    nn.init.zeros_(model.head.weight)
+    for conv in (model.analysis, model.synthesis, model.head):  # zero in the mean
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    _initialise_hybrid_prior(model.prior)
+    _initialise_hybrid_prior(model.prior, places)
     _initialise_motion(model.motion)
 
 
-def _initialise_hybrid_prior(prior: HybridPrior) -> None:
+def _in_groups(groups: int) -> list[int]:
+    """Return the place of each coefficient when each group holds all frequencies alike."""
+    order = sorted(range(TRANSFORM_CHANNELS), key=_frequency)
+    place = {
+        c: n % groups * (TRANSFORM_CHANNELS // groups) + n // groups for n, c in enumerate(order)
+    }
+    return [place[channel] for channel in range(TRANSFORM_CHANNELS)]
+
+
+def _frequency(channel: int) -> float:
+    """Return the frequency of a coefficient, in half periods of 8 pixels."""
+    is_luma = channel < 64
+    side = PATCH if is_luma else PATCH // 2
+    v, u = divmod(channel if is_luma else (channel - 64) % 16, side)
+    return math.hypot(v, u) * (1.0 if is_luma else CHROMA_DAMPING)
+
+
+def _initialise_hybrid_prior(prior: HybridPrior, places: list[int]) -> None:
     for bank in (prior.encoder_steps, prior.decoder_steps):
-        _set_steps(bank, INTER_LAMBDAS, POSITION_MAX / (ANCHORS - 1))
-    fusion = _last(prior.fusion)
-    latents = range(fusion.out_channels // 3)
-    _set_inter_parameters(fusion, latents)
-    _set_parameters(_last(prior.spatial), 0, latents, INTER_SPREAD)
+        _set_block_steps(bank, HybridModel.inter_lambdas, places)
+    for merging in (prior.fusion[0], *prior.adaptors):
+        _set_pass_first(_adaptor(merging))
+    for law in prior.laws:
+        if isinstance(law, nn.Conv2d):
+            _set_block_laws(law, places)
+
+
+def _set_block_steps(bank: StepBank, lambdas: LambdaRange, places: list[int]) -> None:
+    """Fill a bank with the steps of high-rate theory, those of luma and of chroma."""
+    rows = bank.vectors.shape[0]
+    qualities = POSITION_MAX * torch.linspace(0, 1, rows, dtype=torch.float64)
+    for channel, place in enumerate(places):
+        # d(bits)/d(step) = 1 / (64 ln2 step); d(D)/d(step) = weight step / (6 samples).
+        samples, weight = (64, LUMA_WEIGHT) if channel < 64 else (16, CHROMA_WEIGHT)
+        squared = 6 * samples / (64 * math.log(2) * weight * lambdas.at(qualities))
+        bank.vectors[:, place] = 0.5 * squared.log()
+
+
+def _set_block_laws(conv: nn.Conv2d, places: list[int]) -> None:
+    """Make a 1x1 convolution predict roots of scales that fall with frequency, and zero means."""
+    conv.weight.mul_(OUTPUT_GAIN)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    for channel, place in enumerate(places):
+        scale = INTER_SPREAD / max(1.0, _frequency(channel)) ** 0.5
+        conv.bias[place] = math.sqrt(max(scale, SCALE_MIN))  # type: ignore[index]
 
 
 def _initialise_dynamic(model: DynamicHybridModel) -> None:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuvid.choice import FrameKind
-from neuvid.rate.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS
+from neuvid.lagrangian import PLANE_WEIGHTS, LambdaRange
 
 LEVEL_WEIGHTS = (0.52, 1.33, 0.83)  # of the distortion at each level (DCVC-DC)
 ERROR_MIN = 1e-6  # mean squared error below which a plane counts as perfect
@@ -36,12 +35,10 @@ class Objective:
         distortion: Tensor,
         quality: Tensor,
         *,
-        kind: FrameKind,
-        level: int,
+        lambdas: LambdaRange,
+        weight: float = 1.0,
     ) -> Tensor:
-        """Return the loss [B] of a frame, all arguments [B]."""
-        lambdas = INTRA_LAMBDAS if kind is FrameKind.INTRA else INTER_LAMBDAS
-        weight = 1.0 if kind is FrameKind.INTRA else LEVEL_WEIGHTS[level]
+        """Return the loss [B] of frames whose distortion weighs `weight`; tensors are [B]."""
         loss = bits_per_pixel + weight * lambdas.at(quality) * distortion
         middle = lambdas.at(torch.tensor(BALANCED_QUALITY, device=quality.device))
         return loss * (middle / lambdas.at(quality)) ** self.balance

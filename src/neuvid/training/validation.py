@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuvid.lagrangian import PLANE_WEIGHTS
 from neuvid.models.base import VideoModel
-from neuvid.rate.lagrangian import PLANE_WEIGHTS
 from neuvid.training.chains import ChainLosses
 from neuvid.training.stages import Recipe
 
