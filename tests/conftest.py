@@ -54,13 +54,10 @@ TINY_DYNAMIC = replace(
     intra=TINY_INTRA,
     feature_channels=96,
     route_channels=(32, 48, 64, 96),
-    latent_channels=(8, 16, 24, 32),
-    hyper_channels=8,
-    temporal_channels=32,
+    activity_channels=8,
     prior_channels=32,
     motion_channels=16,
     context_blocks=1,
-    encoder_blocks=1,
     decoder_blocks=1,
 )
 FAMILIES: dict[str, ModelConfig] = {

@@ -24,11 +24,15 @@ from neuvid.models.base import State
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
 from neuvid.models.complexity import measure_complexity
 from neuvid.models.dynamic import DynamicConfig, DynamicModel
+from neuvid.models.dynamic_hybrid import DynamicHybridModel, GroupwisePrior
+from neuvid.models.hybrid import HybridModel
 from neuvid.models.picture import PictureConfig
-from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL
+from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL, build_model
 from neuvid.nn.slimmable import Slimmable
 from neuvid.priors.channelwise import ChannelwisePrior
 from neuvid.rate.controller import FixedQuality, FrameStats, FrameView
+from neuvid.training.inheritance import beginning
+from neuvid.training.initialisation import initialise
 from neuvid.video.colour import frame_to_tensor, tensor_to_frame
 from neuvid.video.frame import ClipInfo, Frame
 
@@ -202,8 +206,18 @@ def change_wider_routes(network: nn.Module, route: int) -> None:
             for wider in (*module.predictors[route + 1 :], *module.modulations[route:]):
                 for weight in wider.parameters():
                     weight.data += 1
-            for bank in (module.encoder_steps, module.decoder_steps):
-                bank.vectors.data[:, module.channels[route] :] += 1
+            change_wider_steps(module, route)
+        elif isinstance(module, GroupwisePrior):
+            for weight in module.groups[route + 1 :].parameters():
+                weight.data += 1
+            change_wider_steps(module, route)
+        elif isinstance(module, DynamicHybridModel):
+            module.route_bank.vectors.data[route + 1 :] += 1
+
+
+def change_wider_steps(prior: ChannelwisePrior | GroupwisePrior, route: int) -> None:
+    for bank in (prior.encoder_steps, prior.decoder_steps):
+        bank.vectors.data[:, prior.channels[route] :] += 1
 
 
 @pytest.mark.parametrize("route", range(3))
@@ -218,6 +232,31 @@ def test_a_route_never_depends_on_weights_of_wider_ones(weights: Path, route: in
     assert bits == other_bits
     assert all(map(torch.equal, tensors(state), tensors(twin)))
     assert walk(model, (0, 3))[1] != walk(other, (0, 3))[1]
+
+
+@torch.inference_mode()
+def test_routes_may_begin_as_the_model_without_routes() -> None:
+    torch.manual_seed(3)
+    hybrid, dynamic = (build_model(FAMILIES[name]) for name in ("hybrid", "dynamic"))
+    initialise(hybrid)
+    initialise(dynamic)
+    assert isinstance(hybrid, HybridModel) and isinstance(dynamic, DynamicHybridModel)
+    nn.init.normal_(hybrid.prior.encoder_steps.vectors)
+    dynamic.load_state_dict(beginning(dynamic, hybrid.state_dict()))
+    patches, context = torch.randn(1, 192, 4, 6), torch.randn(1, 96, 4, 6)
+    changes, decoded = [], []
+    for model in (hybrid, dynamic):
+        y = model.analysis(patches) / model.prior.encoder_steps(torch.tensor([1.5]))
+        changes.append(model.synthesis(y))
+        merged = torch.cat((context, y), 1)
+        decoded.append(model.decoder(3, merged) if model is dynamic else model.decoder(merged))
+    torch.testing.assert_close(*changes)
+    torch.testing.assert_close(*decoded)
+    for name in ("motion", "context", "recon"):
+        parts = (model.get_submodule(name).state_dict().values() for model in (hybrid, dynamic))
+        assert all(map(torch.equal, *parts))
+    own = dynamic.state_dict()
+    assert beginning(dynamic, own) is own
 
 
 class Foreseeing(Routing):

@@ -75,13 +75,10 @@ TINY_DYNAMIC = DynamicHybridConfig(
     agent=AgentConfig(channels=(4, 6)),
     feature_channels=16,
     route_channels=(8, 10, 12, 16),
-    latent_channels=(4, 8, 12, 16),
-    hyper_channels=8,
-    temporal_channels=8,
+    activity_channels=8,
     prior_channels=8,
     motion_channels=8,
     context_blocks=1,
-    encoder_blocks=1,
     decoder_blocks=1,
 )
 CONFIGS = pytest.mark.parametrize(

@@ -9,7 +9,6 @@ makes of it.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,12 @@ from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
 from neuvid.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS, LambdaRange
 from neuvid.models.base import VideoModel
 from neuvid.models.block_motion import ANCHORS, POSITION_MAX, MotionCoder
-from neuvid.models.dynamic_hybrid import DynamicHybridModel, FeatureDecoder, ResidualEncoder
-from neuvid.models.hybrid import TRANSFORM_CHANNELS, HybridModel, HybridPrior
+from neuvid.models.dynamic_hybrid import DynamicHybridModel
+from neuvid.models.hybrid import HybridModel
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior
+from neuvid.models.residual import TRANSFORM_CHANNELS, ResidualModel
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
-from neuvid.priors.channelwise import ChannelwisePrior
 from neuvid.priors.checkerboard import FOUR_STEPS
 
 BRANCH_GAIN = 0.01  # of the last layer of a residual branch
@@ -99,13 +98,6 @@ def _latent_order(latents: int) -> list[tuple[int, int, int, float, bool]]:
     return [(channel, i, j, frequency, luma) for frequency, channel, i, j, luma in chosen]
 
 
-def _by_use() -> list[int]:
-    """Return the place of each coefficient when those of the first latents come first."""
-    used = dict.fromkeys(channel for channel, *_ in _latent_order(4 * TRANSFORM_CHANNELS))
-    place = {channel: number for number, channel in enumerate(used)}
-    return [place[channel] for channel in range(TRANSFORM_CHANNELS)]
-
-
 IN_ORDER = list(range(TRANSFORM_CHANNELS))  # places of coefficients among features
 
 
@@ -116,21 +108,21 @@ def _haar(i: int, j: int) -> Tensor:
     return 0.5 * torch.outer(rows, columns)
 
 
-def _set_down(conv: nn.Conv2d, places: list[int] = IN_ORDER) -> None:
+def _set_down(conv: nn.Conv2d) -> None:
     """Make a 3x3 stride-2 convolution combine 2x2 blocks."""
     conv.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     for latent, (channel, i, j, _, _) in enumerate(_latent_order(conv.out_channels)):
-        conv.weight[latent, places[channel], 1:, 1:] += _haar(i, j)
+        conv.weight[latent, channel, 1:, 1:] += _haar(i, j)
 
 
-def _set_up(conv: nn.Conv2d, gain: float, places: list[int] = IN_ORDER) -> None:
+def _set_up(conv: nn.Conv2d, gain: float) -> None:
     """Make the convolution before a pixel shuffle undo `_set_down`, times `gain`."""
     conv.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     middle = conv.kernel_size[0] // 2
     for latent, (channel, i, j, _, _) in enumerate(_latent_order(conv.in_channels)):
-        first = 4 * places[channel]
+        first = 4 * channel
         taps = conv.weight[first : first + 4, latent, middle, middle]
         taps += gain * _haar(i, j).flatten()
 
@@ -170,14 +162,6 @@ def _set_sum(conv: nn.Conv2d, second: float) -> None:
 
 
 def _set_pass(conv: nn.Conv2d) -> None:
-    """Make a 1x1 convolution pass its last channels on."""
-    channels = conv.out_channels
-    conv.weight.mul_(OUTPUT_GAIN)
-    conv.weight[:, -channels:, 0, 0] += torch.eye(channels)
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-
-
-def _set_pass_first(conv: nn.Conv2d) -> None:
     """Make a 1x1 convolution pass as many of its first channels on as it can."""
     conv.weight.mul_(OUTPUT_GAIN)
     channels = min(conv.in_channels, conv.out_channels)
@@ -185,13 +169,10 @@ def _set_pass_first(conv: nn.Conv2d) -> None:
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
 
-def _set_steps(bank: StepBank, lambdas: LambdaRange, spacing: float = 1.0) -> None:
-    """Fill the bank with the steps of high-rate theory: bits fall as distortion grows.
-
-    Its rows are `spacing` qualities apart.
-    """
+def _set_steps(bank: StepBank, lambdas: LambdaRange) -> None:
+    """Fill the bank with the steps of high-rate theory: bits fall as distortion grows."""
     rows, latents = bank.vectors.shape
-    qualities = spacing * torch.arange(rows, dtype=torch.float64)
+    qualities = torch.arange(rows, dtype=torch.float64)
     for latent, (*_, is_luma) in enumerate(_latent_order(latents)):
         # d(bits)/d(step) = 1 / (64 ln2 step); d(D)/d(step) = weight step / (6 samples).
         samples = 64 if is_luma else 16
@@ -200,22 +181,20 @@ def _set_steps(bank: StepBank, lambdas: LambdaRange, spacing: float = 1.0) -> No
         bank.vectors[:, latent] = 0.5 * squared.log()
 
 
-def _set_parameters(conv: nn.Conv2d, row: int, latents: range, spread: float) -> None:
+def _set_parameters(conv: nn.Conv2d, row: int, latents: int, spread: float) -> None:
     """Make a 1x1 convolution predict constant scales from a row on, then zero means."""
     conv.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    order = _latent_order(latents.stop)[latents.start :]
-    for latent, (*_, frequency, is_luma) in enumerate(order):
+    for latent, (*_, frequency, is_luma) in enumerate(_latent_order(latents)):
         scale = spread * (1 if is_luma else 0.5) / max(1.0, frequency) ** 1.3
         conv.bias[row + latent] = max(scale, SCALE_MIN * 0.1)  # type: ignore[index]
 
 
-def _set_inter_parameters(conv: nn.Conv2d, latents: range) -> None:
+def _set_inter_parameters(conv: nn.Conv2d, latents: int) -> None:
     """Make a 1x1 convolution predict steps of 1, constant scales and zero means."""
-    count = len(latents)
-    _set_parameters(conv, count, latents, INTER_SPREAD)
-    conv.weight[:count] *= OUTPUT_GAIN
-    conv.bias[:count] = 1.0  # type: ignore[index]
+    _set_parameters(conv, latents, latents, INTER_SPREAD)
+    conv.weight[:latents] *= OUTPUT_GAIN
+    conv.bias[:latents] = 1.0  # type: ignore[index]
 
 
 def _set_prior(prior: FactorisedPrior) -> None:
@@ -251,10 +230,10 @@ def _initialise_intra_prior(prior: IntraPrior) -> None:
     _set_prior(prior.hyperprior.prior)
     _set_steps(prior.step_bank, INTRA_LAMBDAS)
     fusion = _last(prior.fusion)
-    _set_parameters(fusion, 2, range(latents), INTRA_SPREAD)
+    _set_parameters(fusion, 2, latents, INTRA_SPREAD)
     fusion.weight[:2] = 0.0
     fusion.bias[:2] = -math.log(2)  # type: ignore[index]  # a step of 1
-    _set_parameters(_last(prior.spatial), 0, range(latents), INTRA_SPREAD)
+    _set_parameters(_last(prior.spatial), 0, latents, INTRA_SPREAD)
 
 
 def _initialise_implicit(model: ImplicitModel) -> None:
@@ -280,30 +259,57 @@ def _initialise_implicit_prior(prior: ImplicitPrior) -> None:
         raise TypeError("the analytic initialisation needs a step bank")
     _set_prior(prior.hyperprior.prior)
     _set_steps(prior.step_bank, INTER_LAMBDAS)
-    _set_inter_parameters(_last(prior.fusion), range(latents))
-    _set_parameters(_last(prior.spatial), 0, range(latents), INTER_SPREAD)
+    _set_inter_parameters(_last(prior.fusion), latents)
+    _set_parameters(_last(prior.spatial), 0, latents, INTER_SPREAD)
 
 
-def _initialise_hybrid(model: HybridModel) -> None:
+def _initialise_residual(model: HybridModel | DynamicHybridModel, places: list[int]) -> None:
+    """Set all but the laws and the filter of a model whose coefficients have `places`."""
     for name, network in model.named_children():
-        if name != "intra":
+        if name not in ("intra", "agent"):
             _set_near_identity(network)
     for conv in (model.picture_adaptor, model.embed_prediction):
         _set_embedding(conv)
-    for merging in (model.context[0], model.decoder[0]):
-        _set_pass_first(_adaptor(merging))
-    places = _in_groups(len(FOUR_STEPS))
+    for merging in (model.context[0], model.prior.fusion[0]):
+        _set_pass(_adaptor(merging))
     _set_embedding(model.analysis, places)
     _set_head(model.synthesis, places)
     nn.init.zeros_(model.head.weight)
     for conv in (model.analysis, model.synthesis, model.head):  # zero in the mean
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    _initialise_hybrid_prior(model.prior, places)
+    for bank in (model.prior.encoder_steps, model.prior.decoder_steps):
+        _set_block_steps(bank, places)
     _initialise_motion(model.motion)
 
 
-def _in_groups(groups: int) -> list[int]:
-    """Return the place of each coefficient when each group holds all frequencies alike."""
+def _initialise_hybrid(model: HybridModel) -> None:
+    places = coefficient_places(len(FOUR_STEPS))
+    _initialise_residual(model, places)
+    for merging in (model.decoder.get_submodule("0"), *model.prior.adaptors):
+        _set_pass(_adaptor(merging))
+    for law in model.prior.laws:
+        _set_block_laws(law, places, first=0)
+
+
+def _initialise_dynamic(model: DynamicHybridModel) -> None:
+    places = coefficient_places(1)
+    _initialise_residual(model, places)
+    _set_pass(_adaptor(model.decoder.get_submodule("widest.0")))
+    prior = model.prior
+    for number, first in enumerate((0, *prior.channels[:-1])):
+        group = prior.groups.get_submodule(str(number))
+        _set_pass(_adaptor(group.get_submodule("adaptor")))
+        if first:
+            _set_pass(_adaptor(group.get_submodule("modulation")))
+        for law in group.get_submodule("laws").children():
+            _set_block_laws(law, places, first=first)
+
+
+def coefficient_places(groups: int) -> list[int]:
+    """Return the place of each coefficient among groups that all hold low and high frequencies.
+
+    Within a group they rise in frequency.
+    """
     order = sorted(range(TRANSFORM_CHANNELS), key=_frequency)
     place = {
         c: n % groups * (TRANSFORM_CHANNELS // groups) + n // groups for n, c in enumerate(order)
@@ -319,19 +325,9 @@ def _frequency(channel: int) -> float:
     return math.hypot(v, u) * (1.0 if is_luma else CHROMA_DAMPING)
 
 
-def _initialise_hybrid_prior(prior: HybridPrior, places: list[int]) -> None:
-    for bank in (prior.encoder_steps, prior.decoder_steps):
-        _set_block_steps(bank, HybridModel.inter_lambdas, places)
-    for merging in (prior.fusion[0], *prior.adaptors):
-        _set_pass_first(_adaptor(merging))
-    for law in prior.laws:
-        if isinstance(law, nn.Conv2d):
-            _set_block_laws(law, places)
-
-
-def _set_block_steps(bank: StepBank, lambdas: LambdaRange, places: list[int]) -> None:
+def _set_block_steps(bank: StepBank, places: list[int]) -> None:
     """Fill a bank with the steps of high-rate theory, those of luma and of chroma."""
-    rows = bank.vectors.shape[0]
+    rows, lambdas = bank.vectors.shape[0], ResidualModel.inter_lambdas
     qualities = POSITION_MAX * torch.linspace(0, 1, rows, dtype=torch.float64)
     for channel, place in enumerate(places):
         # d(bits)/d(step) = 1 / (64 ln2 step); d(D)/d(step) = weight step / (6 samples).
@@ -340,48 +336,19 @@ def _set_block_steps(bank: StepBank, lambdas: LambdaRange, places: list[int]) ->
         bank.vectors[:, place] = 0.5 * squared.log()
 
 
-def _set_block_laws(conv: nn.Conv2d, places: list[int]) -> None:
-    """Make a 1x1 convolution predict roots of scales that fall with frequency, and zero means."""
+def _set_block_laws(conv: nn.Module, places: list[int], *, first: int) -> None:
+    """Make a 1x1 convolution predict roots of scales that fall with frequency, and zero means.
+
+    Its first output is for the coefficient at the place `first`.
+    """
+    if not isinstance(conv, nn.Conv2d):
+        raise TypeError("the network of laws is no convolution")
     conv.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     for channel, place in enumerate(places):
-        scale = INTER_SPREAD / max(1.0, _frequency(channel)) ** 0.5
-        conv.bias[place] = math.sqrt(max(scale, SCALE_MIN))  # type: ignore[index]
-
-
-def _initialise_dynamic(model: DynamicHybridModel) -> None:
-    for name, network in model.named_children():
-        if name not in ("intra", "agent"):
-            _set_near_identity(network)
-    places = _by_use()
-    encoder, decoder = model.encoder.widest, model.decoder.widest
-    if not isinstance(encoder, ResidualEncoder) or not isinstance(decoder, FeatureDecoder):
-        raise TypeError("the model has other networks")
-    for conv in (model.picture_adaptor, model.embed_prediction, encoder.embed):
-        _set_embedding(conv, places)
-    _set_sum(_adaptor(model.context[0]), 0.0)
-    for merging in (_adaptor(encoder.blocks[0]), _adaptor(decoder.blocks[0]), decoder.merge):
-        _set_pass(merging)
-    _set_down(encoder.down, places)
-    _set_up(decoder.up.spread, 1.0, places)
-    _set_head(model.head, places)
-    for conv in (encoder.embed, model.head):  # of residuals, which are zero in the mean
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    _initialise_channelwise_prior(model.prior)
-    _initialise_motion(model.motion)
-
-
-def _initialise_channelwise_prior(prior: ChannelwisePrior) -> None:
-    _set_prior(prior.hyperprior.prior)
-    for bank in (prior.encoder_steps, prior.decoder_steps):
-        _set_steps(bank, INTER_LAMBDAS, POSITION_MAX / (ANCHORS - 1))
-    groups = pairwise((0, *prior.channels))
-    for predictor, (first, end) in zip(prior.predictors, groups, strict=True):
-        _set_inter_parameters(_last(predictor), range(first, end))
-    for modulation in prior.modulations:
-        change = _last(modulation.get_submodule("change"))
-        change.weight.mul_(OUTPUT_GAIN)
-        nn.init.zeros_(change.bias)  # type: ignore[arg-type]
+        if first <= place < first + conv.out_channels // 2:
+            scale = INTER_SPREAD / max(1.0, _frequency(channel)) ** 0.5
+            conv.bias[place - first] = math.sqrt(max(scale, SCALE_MIN))  # type: ignore[index]
 
 
 def _initialise_motion(motion: MotionCoder) -> None:

@@ -12,6 +12,7 @@ from neuvid.training.losses import Objective
 from neuvid.training.stages import Recipe, Stage
 
 INTRA, INTER = ("intra.*",), ("*", "!intra.*")
+FIXED = ("!analysis.*", "!synthesis.*")  # orthonormal transforms
 PAPER_OBJECTIVE = Objective(rgb_share=0.2)
 EPOCH_STEPS = 4000  # of the published schedules: Vimeo-90k in batches of 16
 
@@ -218,11 +219,14 @@ FM_SMALL_VIDEO_RECIPE = Recipe(
     objective=Objective(rgb_share=0.1, balance=0.6),
     validation_frames=8,
     validation_crop=192,
-    stages=(
-        replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
-        _small_chain(3, 400, 8e-4),
-        _small_chain(6, 500, 4e-4),
-        replace(_small_chain(10, 450, 3e-4), final_fraction=0.02),
+    stages=tuple(
+        replace(stage, train=(*INTER, *FIXED))
+        for stage in (
+            replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
+            _small_chain(3, 400, 8e-4),
+            _small_chain(6, 500, 4e-4),
+            replace(_small_chain(10, 450, 3e-4), final_fraction=0.02),
+        )
     ),
 )
 
@@ -261,7 +265,7 @@ DYNAMIC_SMALL_VIDEO_RECIPE = replace(
     model="dynamic-small",
     config=DYNAMIC_SMALL,
     stages=tuple(
-        replace(stage, train=CODEC)
+        replace(stage, train=(*CODEC, *FIXED))
         for stage in (
             replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
             _small_chain(3, 400, 8e-4),

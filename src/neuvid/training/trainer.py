@@ -19,6 +19,7 @@ from neuvid.errors import InvalidSetting, NeuvidError
 from neuvid.models.checkpoint import read_weights, save_model
 from neuvid.models.presets import build_model
 from neuvid.training.data import BatchShape, Sampler, TrainingSet, prefetch
+from neuvid.training.inheritance import beginning
 from neuvid.training.initialisation import initialise
 from neuvid.training.joint_routes import DivergenceSearch, draw_routes
 from neuvid.training.processes import launch, stop_signals
@@ -154,7 +155,8 @@ class Trainer:
         if self.recipe.initialise:
             initialise(self.model)
         if options.weights is not None:
-            _load(self.model, read_weights(options.weights), options.weights)
+            weights = beginning(self.model, read_weights(options.weights))
+            _load(self.model, weights, options.weights)
         if options.intra_weights is not None:
             weights = read_weights(options.intra_weights)
             intra = {name: value for name, value in weights.items() if name.startswith("intra.")}
