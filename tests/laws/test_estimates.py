@@ -19,7 +19,7 @@ from neuvid.models.checkpoint import LoadedModel
 from neuvid.video.colour import frame_to_tensor
 from neuvid.video.frame import Frame
 
-INFO = moving_info((176, 144))
+INFO = moving_info((112, 96))  # small enough for compact payloads, whatever is coded
 FRAMES = 6
 ENDS = 8 * 2.5  # bits of a compact payload's ends, on average; at most 4 more or less
 Plane = NDArray[np.uint8]
