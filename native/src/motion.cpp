@@ -18,6 +18,7 @@ constexpr int kSmallestSide = 32;    // of the coarsest picture of a pyramid
 constexpr int kLevels = 4;           // of a pyramid, at most
 constexpr int kCoarsestRange = 8;    // pixels, searched in full at the coarsest level
 constexpr int kDescentSteps = 16;    // of a descent to a better vector, at most
+constexpr int kPasses = 2;           // in which blocks settle with their neighbours
 constexpr int kLongestComponent = 4095;  // of a vector; longer ones cost the same
 
 struct Vector {
@@ -133,7 +134,7 @@ class Level {
     bit_cost_ = bit_cost;
     for (int row = 0; row < rows_; row++)
       for (int column = 0; column < columns_; column++) search_block(coarser, row, column);
-    if (units_ == 4) merge();
+    if (units_ == 4) settle();
   }
 
  private:
@@ -214,37 +215,87 @@ class Level {
     vectors_[std::size_t(row) * columns_ + column] = best.vector;
   }
 
-  // Give 2x2 blocks the same vector where that costs less.
-  void merge() {
-    for (int row = 0; row + 1 < rows_; row += 2)
-      for (int column = 0; column + 1 < columns_; column += 2) merge_blocks(row, column);
+  struct Square {
+    int row, column, side;
+    bool holds(int r, int c) const {
+      return r >= row && r < row + side && c >= column && c < column + side;
+    }
+  };
+
+  // Let squares of blocks, large ones first, take one of the vectors in and around them where that
+  // costs less. All neighbours count, those that come later as well, so that a region may move
+  // whose blocks would not pay one by one.
+  void settle() {
+    for (int pass = 0; pass < kPasses; pass++)
+      for (int side : {4, 2, 1})
+        for (int row = 0; row < rows_; row += side)
+          for (int column = 0; column < columns_; column += side)
+            settle({row, column, side});
   }
 
-  float group_cost(int row, int column, const std::array<Vector, 4>& vectors) const {
-    float cost = 0;
-    for (int i = 0; i < 4; i++) {
-      cost += static_cast<float>(difference(row + i / 2, column + i % 2, vectors[i]));
-      if (i) {
-        const Vector first = vectors[0];
-        cost += bit_cost_ * (vector_bits({vectors[i].x - first.x, vectors[i].y - first.y}) - 1.5f);
-      }
+  void settle(Square square) {
+    Vector best;
+    bool found = false;
+    float least = cost(square, nullptr);
+    for (const Vector& vector : candidates(square)) {
+      const float price = cost(square, &vector);
+      if (price < least) least = price, best = vector, found = true;
     }
-    return cost;
+    if (found) for_blocks(square, [&](int row, int column) {
+        vectors_[std::size_t(row) * columns_ + column] = within_reach(row, column, best);
+      });
   }
 
-  void merge_blocks(int row, int column) {
-    std::array<Vector, 4> own;
-    for (int i = 0; i < 4; i++) own[i] = at(row + i / 2, column + i % 2);
-    std::array<Vector, 4> best = own;
-    float least = group_cost(row, column, own);
-    for (const Vector& vector : own) {
-      std::array<Vector, 4> same;
-      for (int i = 0; i < 4; i++) same[i] = within_reach(row + i / 2, column + i % 2, vector);
-      const float cost = group_cost(row, column, same);
-      if (cost < least) least = cost, best = same;
-    }
-    for (int i = 0; i < 4; i++)
-      vectors_[std::size_t(row + i / 2) * columns_ + column + i % 2] = best[i];
+  // What the blocks of a square cost, edges included, all with one vector or each with its own.
+  float cost(Square square, const Vector* common) const {
+    float total = 0;
+    for_blocks(square, [&](int row, int column) {
+      const Vector vector = common ? *common : at(row, column);
+      total += static_cast<float>(difference(row, column, within_reach(row, column, vector)));
+      const auto edge = [&](int beside_row, int beside_column, bool beside_is_later) {
+        if (!exists(beside_row, beside_column)) return;
+        const bool inside = square.holds(beside_row, beside_column);
+        if (inside && (common || !beside_is_later)) return;  // inside, each edge counts once
+        total += bit_cost_ * edge_bits(vector, at(beside_row, beside_column));
+      };
+      edge(row - 1, column, false);
+      edge(row, column - 1, false);
+      edge(row + 1, column, true);
+      edge(row, column + 1, true);
+    });
+    return total;
+  }
+
+  // About the bits of the difference between neighbours, of which each block has four.
+  static float edge_bits(Vector one, Vector other) {
+    const Vector between = {one.x - other.x, one.y - other.y};
+    return between == Vector{} ? 0.0f : 0.5f + 0.25f * vector_bits(between);
+  }
+
+  std::vector<Vector> candidates(Square square) const {
+    std::vector<Vector> vectors = {{}};
+    const auto add = [&](int row, int column) {
+      if (!exists(row, column)) return;
+      const Vector vector = at(row, column);
+      if (std::find(vectors.begin(), vectors.end(), vector) == vectors.end())
+        vectors.push_back(vector);
+    };
+    for (int row = square.row - 1; row <= square.row + square.side; row++)
+      for (int column = square.column - 1; column <= square.column + square.side; column++)
+        add(row, column);
+    return vectors;
+  }
+
+  template <typename Function>
+  void for_blocks(Square square, Function function) const {
+    for (int row = square.row; row < std::min(square.row + square.side, rows_); row++)
+      for (int column = square.column; column < std::min(square.column + square.side, columns_);
+           column++)
+        function(row, column);
+  }
+
+  bool exists(int row, int column) const {
+    return row >= 0 && row < rows_ && column >= 0 && column < columns_;
   }
 
   const Plane& current_;

@@ -41,6 +41,16 @@ void search_finds_a_translation() {
   check(vectors[extent.blocks() + middle] == 6, "a vertical motion is found in quarter pixels");
 }
 
+void noise_does_not_move() {
+  const Extent extent = {64, 96};
+  auto current = moved(extent, 0, 0);
+  const auto reference = current;
+  for (std::size_t i = 0; i < current.size(); i++) current[i] += (i * 7919 % 5) - 2;
+  std::vector<std::int16_t> vectors(2 * extent.blocks());
+  search_motion(current.data(), reference.data(), extent, 20, vectors.data());
+  for (const std::int16_t component : vectors) check(component == 0, "noise does not move");
+}
+
 void search_stays_in_the_smallest_picture() {
   const Extent extent = {16, 16};
   const auto current = moved(extent, 40, 40), reference = moved(extent, 0, 0);
@@ -111,6 +121,7 @@ void gradient_is_the_slope() {
 
 int main() {
   search_finds_a_translation();
+  noise_does_not_move();
   search_stays_in_the_smallest_picture();
   whole_vectors_copy();
   any_vector_is_safe();
