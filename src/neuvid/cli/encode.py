@@ -98,7 +98,7 @@ def encode(
     arithmetic: Annotated[
         Arithmetic | None,
         typer.Option(
-            help="integer decodes on every machine, float32 only on one like this.",
+            help="integer decodes on every machine, the others only on one like this.",
             show_default="integer where the model has it",
         ),
     ] = None,

@@ -23,6 +23,7 @@ from neuvid.entropy.tables import EntropyTables, tables_from_cumulative
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
 from neuvid.models.base import ModelConfig, VideoModel
 from neuvid.models.presets import FAMILIES, PRESETS, build_model, preset
+from neuvid.nn.half import use_16_bits
 from neuvid.nn.integer import make_exact
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # checkpoints that come with the package
@@ -36,11 +37,14 @@ Z_SYMBOL_MAX = 64  # symbols of z beyond it escape
 class Arithmetic(StrEnum):
     """How the networks compute; a stream decodes only with that of its encoder.
 
-    INTEGER gives the same results on every machine. FLOAT32 gives its own on each kind of
-    processor and for each number of threads.
+    INTEGER gives the same results on every machine. The others give their own on each kind of
+    processor and for each number of threads. With FLOAT16 and BFLOAT16 most products are in 16
+    bits, motion and what the networks pass on in float32.
     """
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
     INTEGER = "integer"
 
 
@@ -156,8 +160,7 @@ def load_model(
     network.to(target)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     arithmetic = _arithmetic(network, arithmetic)
-    if arithmetic is Arithmetic.INTEGER:
-        _make_exact(network, path)
+    _convert(network, arithmetic, path)
     return LoadedModel(
         metadata["name"], checkpoint_digest(path), arithmetic, network, tables, target
     )
@@ -167,16 +170,21 @@ def _arithmetic(network: VideoModel[Any], wanted: Arithmetic | None) -> Arithmet
     if network.integer_arithmetic:
         return wanted or Arithmetic.INTEGER
     if wanted is Arithmetic.INTEGER:
-        expected = f"{Arithmetic.FLOAT32.value} for this model"
+        floats = ", ".join(each.value for each in Arithmetic if each is not wanted)
+        expected = f"{floats} for this model"
         raise InvalidSetting("arithmetic", got=wanted.value, expected=expected)
-    return Arithmetic.FLOAT32
+    return wanted or Arithmetic.FLOAT32
 
 
-def _make_exact(network: VideoModel[Any], path: Path) -> None:
-    try:
-        make_exact(network)
-    except ValueError as error:
-        raise UnreadableInput(path, f"a damaged checkpoint ({error})") from error
+def _convert(network: VideoModel[Any], arithmetic: Arithmetic, path: Path) -> None:
+    match arithmetic:
+        case Arithmetic.INTEGER:
+            try:
+                make_exact(network)
+            except ValueError as error:
+                raise UnreadableInput(path, f"a damaged checkpoint ({error})") from error
+        case Arithmetic.FLOAT16 | Arithmetic.BFLOAT16:
+            use_16_bits(network, getattr(torch, arithmetic.value))
 
 
 _TABLE_KEYS = ("cumulative", "starts", "offsets", "thresholds")

@@ -42,7 +42,7 @@ class OffsetDiversity(nn.Module):
     def forward(self, feature: Tensor, picture: Tensor, motion: Tensor) -> Tensor:
         """Return [B, C, H, W] of a feature and a picture [B, 3, H, W] that `motion` moves."""
         seen = torch.cat((warp(feature, motion), warp(picture, motion), motion), 1)
-        first, second, mask = enlarge(self.offsets(seen)).chunk(3, 1)
+        first, second, mask = enlarge(self.offsets(seen).float()).chunk(3, 1)
         batch, pieces, height, width = mask.shape
         offsets = OFFSET_MAX * torch.tanh(torch.cat((first, second), 1))
         offsets = offsets + motion.repeat(1, pieces, 1, 1)

@@ -35,7 +35,8 @@ class MotionEstimator(nn.Module):
             current, last = pyramid[-1]
             pyramid.append((functional.avg_pool2d(current, 2), functional.avg_pool2d(last, 2)))
         coarsest = torch.cat(pyramid[-1], 1)
-        motion: Tensor = self.levels[0](functional.pad(coarsest, (0, 0, 0, 0, 0, 2)))
+        # Levels may compute in 16 bits, their sum may not.
+        motion: Tensor = self.levels[0](functional.pad(coarsest, (0, 0, 0, 0, 0, 2))).float()
         for level, (current, last) in zip(self.levels[1:], pyramid[-2::-1], strict=True):
             motion = double_motion(motion)
             motion = motion + level(torch.cat((current, warp(last, motion), motion), 1))

@@ -14,7 +14,7 @@ from neuvid import _integer
 from neuvid.nn import exact
 from neuvid.nn.blocks import Bank, DepthConvBlock, StepBank
 from neuvid.nn.exact import IntegerMatrix
-from neuvid.nn.slimmable import Slimmable
+from neuvid.nn.slimmable import Routes, Slimmable
 
 EXPONENT_MAX = 80.0  # of steps
 LEVEL = _integer.levels()[-1]  # the fastest kernels of this processor
@@ -32,20 +32,6 @@ class ExactLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, C', H', W'] of [B, C, H, W]."""
         return self.operation(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class ExactRoutes(nn.Module):
-    """The exact networks of a slimmable one, whose weights are rounded for each route."""
-
-    def __init__(self, layer: Slimmable, level: str) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(layer.at(route) for route in range(layer.routes))
-        make_exact(self.networks, level)
-
-    def forward(self, route: int, *inputs: Tensor) -> Tensor:
-        """Return what the network of a route makes of its inputs."""
-        output: Tensor = self.networks[route](*inputs)
-        return output
 
 
 class ExactStepBank(Bank):
@@ -167,7 +153,9 @@ def _exact(layer: nn.Module, level: str) -> nn.Module | None:
             native = native_convolution(convolution, level) if on_cpu else None
             return ExactLayer(native or convolution.apply)
         case Slimmable():
-            return ExactRoutes(layer, level)
+            routes = Routes(layer)  # weights are rounded for each of them
+            make_exact(routes, level)
+            return routes
         case StepBank():
             return ExactStepBank(layer)
         case nn.Sigmoid():

@@ -65,6 +65,19 @@ class Slimmable(nn.Module):
         return network.requires_grad_(False)
 
 
+class Routes(nn.Module):
+    """The networks of a slimmable one, each with weights of its own; for inference."""
+
+    def __init__(self, layer: Slimmable) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(layer.at(route) for route in range(layer.routes))
+
+    def forward(self, route: int, *inputs: Tensor) -> Tensor:
+        """Return what the network of a route makes of its inputs."""
+        output: Tensor = self.networks[route](*inputs)
+        return output
+
+
 def _is_part(network: nn.Module, wider: nn.Module) -> bool:
     """Return whether a network has the layers of another one, none of them wider."""
     shapes, wider_shapes = (
