@@ -22,7 +22,7 @@ _NAMES = {  # of each module
     "neuvid.codec.decoder": "Decoder header_of",
     "neuvid.codec.encoder": "Encoder",
     "neuvid.codec.files": "open_stream",
-    "neuvid.codec.goals": "RateGoal",
+    "neuvid.codec.goals": "BitrateController RateGoal",
     "neuvid.codec.passes": "PassesReport TotalGoal encode_in_passes",
     "neuvid.codec.schedule": "Schedule",
     "neuvid.codec.statistics": "StreamStatistics",

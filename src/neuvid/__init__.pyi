@@ -14,6 +14,7 @@ from neuvid.codec.decoder import Decoder as Decoder
 from neuvid.codec.decoder import header_of as header_of
 from neuvid.codec.encoder import Encoder as Encoder
 from neuvid.codec.files import open_stream as open_stream
+from neuvid.codec.goals import BitrateController as BitrateController
 from neuvid.codec.goals import RateGoal as RateGoal
 from neuvid.codec.passes import PassesReport as PassesReport
 from neuvid.codec.passes import TotalGoal as TotalGoal

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clips import moving_clip
+from conftest import FAMILIES, save_untrained
 
 from neuvid.cli.main import main
 from neuvid.evaluation.rates import RateRun, cost, summarise
@@ -84,7 +85,35 @@ def test_an_evaluation_runs_every_codec_once(
     again = evaluate(clip, tmp_path)
     assert again == numbers
     assert kept == sorted(file.stat().st_mtime_ns for file in (tmp_path / "cache").glob("*.json"))
-    assert "mean error" in capsys.readouterr().out
+    assert "| mean error |" in capsys.readouterr().out
+
+
+def test_an_agent_is_held_to_what_it_foresees(tmp_path: Path) -> None:
+    weights = save_untrained(tmp_path / "tiny.safetensors", FAMILIES["dynamic"], seed=1)
+    clip = moving_clip(tmp_path / "moving.mp4", (96, 64), 6, Fraction(8))
+    output, model = tmp_path / "rates.html", ["--model", str(weights), "--qualities", "24"]
+    chosen = ["--controller", "agent", "--cache", str(tmp_path / "cache")]
+    assert main(["eval-rate", str(clip), *model, *chosen, "-o", str(output)]) == 0
+    numbers = json.loads(output.with_suffix(".json").read_text())
+    runs = [RateRun(**run) for run in numbers["runs"]]
+    ours = {run.codec: run for run in runs if run.psnr is not None}
+    assert ours.keys() == {"neuvid", "DynamicDVC, agent"}  # the first at a constant quality
+    assert ours["neuvid"].foresight_error is None
+    assert (ours["DynamicDVC, agent"].foresight_error or 0) > 0
+
+
+def test_an_agent_needs_a_model_that_has_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = str(moving_clip(tmp_path / "moving.mp4", (32, 32), 2))
+    model = ["--model", "rt-small", "--controller", "agent"]
+    assert main(["eval-rate", clip, *model, "-o", str(tmp_path / "r.html")]) == 2
+    target = tmp_path / "x.nvid"
+    assert main(["encode", clip, str(target), *model, "--bitrate", "9k"]) == 2
+    assert capsys.readouterr().err.count("rate control agent") == 2
+    assert not target.exists()
+    assert main(["encode", clip, str(target), *model, "--qp", "9"]) == 2
+    assert "controller" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("qualities", ["", "3,x", "64"])

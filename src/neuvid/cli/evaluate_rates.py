@@ -14,12 +14,14 @@ from rich.progress import Progress as RichProgress
 
 from neuvid.cli.evaluate import CACHE, check_output, print_failures, qualities_of
 from neuvid.cli.options import DEFAULT_MODEL
-from neuvid.cli.output import print_rows
+from neuvid.codec.goals import BitrateController, check_controller, controllers_of
 from neuvid.errors import InvalidSetting
-from neuvid.evaluation.rate_page import table_rows, write_rate_page
+from neuvid.evaluation.rate_page import table_of, write_rate_page
 from neuvid.evaluation.rate_runs import RateOptions, evaluate_rates, runs_of
 from neuvid.evaluation.rates import RateRun, summarise
 from neuvid.evaluation.results import Failure
+from neuvid.evaluation.summary import markdown_table
+from neuvid.models.checkpoint import load_model
 from neuvid.video.writer import writing
 
 FORMAT = "neuvid-rates-1"
@@ -29,6 +31,12 @@ QUALITIES = "16,32,48"
 def evaluate_rates_command(
     clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of pictures.")],
     model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = DEFAULT_MODEL,
+    controller: Annotated[
+        list[BitrateController] | None,
+        typer.Option(
+            help="Who holds the rates; give it again for each.", show_default="all that can"
+        ),
+    ] = None,
     qualities: Annotated[
         str, typer.Option(help="The targets are the rates of these constant qualities.")
     ] = QUALITIES,
@@ -40,16 +48,26 @@ def evaluate_rates_command(
 ) -> None:
     """Measure how bit rates are held.
 
-    Clips are coded by neuvid, and by encoders of ffmpeg at constant bit rate. The page draws bits
+    Clips are coded by neuvid with its own controller and those of the papers, and by encoders of
+    ffmpeg at constant bit rate. Prints a table in Markdown. The page draws, on the first clip, bits
     per frame against targets that fluctuate (figure 4 of DCVC-FM) and mean bits so far against
-    constant ones (figure 7 of DynamicDVC), both on the first clip with the papers' own controllers.
-    Encodings that are in the cache are not done again. Ends with status 1 where an encoder failed.
+    constant ones (figure 7 of DynamicDVC). Encodings that are in the cache are not done again. Ends
+    with status 1 where an encoder failed.
     """
     check_output(output)
     chosen = qualities_of(qualities)
     if not chosen:
         raise InvalidSetting("qualities", got=qualities, expected="numbers with commas")
-    options = RateOptions(model=model, qualities=chosen, frames=frames, cache=cache.expanduser())
+    loaded = load_model(model)
+    for each in controller or ():
+        check_controller(each, loaded)
+    options = RateOptions(
+        model=model,
+        controllers=tuple(dict.fromkeys(controller or controllers_of(loaded))),
+        qualities=chosen,
+        frames=frames,
+        cache=cache.expanduser(),
+    )
     runs, failures = _evaluate(clips, options)
     print_failures(dict.fromkeys(failures))
     summaries = summarise(runs)
@@ -58,7 +76,7 @@ def evaluate_rates_command(
         numbers = output.with_suffix(".json")
         numbers.write_text(json.dumps(content, default=asdict, indent=1) + "\n", encoding="utf-8")
     write_rate_page(runs, output)
-    print_rows(table_rows(summaries))
+    print(markdown_table(*table_of(summaries)))
     print(f"{output} and {numbers}")
     if failures:
         raise typer.Exit(1)

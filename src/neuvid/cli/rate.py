@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from neuvid.choice import QUALITIES
-from neuvid.codec.goals import RateGoal
+from neuvid.codec.goals import BitrateController, RateGoal
 from neuvid.codec.passes import TotalGoal
 from neuvid.codec.statistics import StreamStatistics
 from neuvid.errors import InvalidSetting, UnreadableInput
@@ -44,6 +44,14 @@ BitrateFile: TypeAlias = Annotated[
         metavar="FILE",
         help="Bit rates that change: a line '2.5 800k' for each, which holds from that second.",
         show_default=False,
+    ),
+]
+Controller: TypeAlias = Annotated[
+    BitrateController | None,
+    typer.Option(
+        help="Who holds the bit rate: neuvid's own controller, or one of the papers'; the agent "
+        "is for models with routes.",
+        show_default=BitrateController.NEUVID.value,
     ),
 ]
 Size: TypeAlias = Annotated[
@@ -87,6 +95,7 @@ class RateOptions:
     route: int | None
     bitrate: str | None
     bitrate_file: Path | None
+    controller: BitrateController | None
     size: str | None
     psnr: float | None
     two_pass: bool
@@ -101,6 +110,9 @@ class RateOptions:
             raise InvalidSetting("options", got=got, expected="one of them")
         if self.two_pass and self.bitrate is None:
             raise InvalidSetting("two-pass", got=True, expected="given with --bitrate")
+        if self.controller and (self.two_pass or not (self.bitrate or self.bitrate_file)):
+            expected = "given with --bitrate or --bitrate-file, without --two-pass"
+            raise InvalidSetting("controller", got=self.controller.value, expected=expected)
         if self.route is not None and wanted not in ([], ["qp"]):
             raise InvalidSetting("route", got=self.route, expected="given with --qp alone")
         in_passes = self.two_pass or self.size is not None
@@ -117,6 +129,7 @@ class RateOptions:
             quality=quality,
             route=self.route,
             bitrate=self._bitrate(),
+            controller=self.controller or BitrateController.NEUVID,
             psnr=self.psnr,
             max_rate=self._max_rate(),
             buffer_seconds=self._buffer_seconds(),

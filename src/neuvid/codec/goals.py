@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from neuvid.bitstream.packet import write_header
 from neuvid.codec.decoder import header_of
 from neuvid.errors import InvalidSetting
 from neuvid.models.checkpoint import LoadedModel
+from neuvid.rate.agent import RateControlAgent
 from neuvid.rate.budget import Bitrate, LeakyBucket, RateMeter
 from neuvid.rate.controller import FixedQuality, RateController
 from neuvid.rate.distortion import PsnrControl
 from neuvid.rate.feedback import BitrateControl
 from neuvid.rate.guard import BufferGuard
+from neuvid.rate.papers import BufferFeedback, SlidingWindow
 from neuvid.video.frame import ClipInfo
 
 ENDING_BYTES = 40  # of the index of a stream with few intra frames, and of its end
+
+
+class BitrateController(StrEnum):
+    """Who holds a bit rate: neuvid's own controller, or one of the papers'.
+
+    AGENT is the learned one of DynamicDVC, for models that have it; SLIDING_WINDOW allocates bits
+    as that does, without it; BUFFER_FEEDBACK is Algorithm 1 of DCVC-FM.
+    """
+
+    NEUVID = "neuvid"
+    AGENT = "agent"
+    SLIDING_WINDOW = "sliding-window"
+    BUFFER_FEEDBACK = "buffer-feedback"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +40,8 @@ class RateGoal:
 
     The buffer holds `buffer_seconds` of `max_rate` (bits per second) and drains at it; it is then
     never violated where the lowest quality can help it. Without `max_rate`, the buffer of a
-    bit rate drains at the bit rate itself. A quality takes `route` for inter frames, None for
-    the one that is meant for it.
+    bit rate drains at the bit rate itself; the papers' controllers know nothing of it. A quality
+    takes `route` for inter frames, None for the one that is meant for it.
 
     Raises InvalidSetting when a value is out of range or the goals contradict each other.
     """
@@ -33,6 +49,7 @@ class RateGoal:
     quality: float | None = None
     route: int | None = None
     bitrate: Bitrate | None = None
+    controller: BitrateController = BitrateController.NEUVID
     psnr: float | None = None
     max_rate: float | None = None
     buffer_seconds: float = 1.0
@@ -45,6 +62,9 @@ class RateGoal:
             raise InvalidSetting("goal", got=got, expected="one of quality, bitrate and psnr")
         if self.route is not None and self.quality is None:
             raise InvalidSetting("route", got=self.route, expected="given with a quality alone")
+        if self.controller is not BitrateController.NEUVID and self.bitrate is None:
+            expected = "given with a bitrate alone"
+            raise InvalidSetting("controller", got=self.controller.value, expected=expected)
         if self.psnr is not None and self.max_rate is not None:
             raise InvalidSetting("max rate", got=self.max_rate, expected="none with a psnr")
         if self.bitrate and self.max_rate is not None and self.bitrate.highest > self.max_rate:
@@ -63,15 +83,18 @@ class RateGoal:
         return RateMeter(self.bitrate, self.bucket())
 
     def control(self, model: LoadedModel, clip: ClipInfo) -> RateController:
-        """Return the controller for a clip."""
+        """Return the controller for a clip; raise InvalidSetting where the model lacks it."""
         if self.psnr is not None:
             return PsnrControl(self.psnr)
-        control: RateController
-        if self.bitrate:
-            control = bitrate_control(self.bitrate, model, clip)
-        else:
-            control = FixedQuality(self.quality or 0.0, self.route)
-        return guarded(control, self.bucket(), clip, strict=self.max_rate is not None)
+        bucket, strict = self.bucket(), self.max_rate is not None
+        if self.bitrate is None:
+            return guarded(
+                FixedQuality(self.quality or 0.0, self.route), bucket, clip, strict=strict
+            )
+        if self.controller is BitrateController.NEUVID:
+            return guarded(bitrate_control(self.bitrate, model, clip), bucket, clip, strict=strict)
+        control = _paper_control(self.controller, self.bitrate, model, clip)
+        return guarded(control, bucket if strict else None, clip, strict=strict)
 
 
 def guarded(
@@ -93,6 +116,32 @@ def bitrate_control(bitrate: Bitrate, model: LoadedModel, clip: ClipInfo) -> Bit
         pixels=pixels_of(clip),
         overhead_bits=8.0 * overhead,
     )
+
+
+def controllers_of(model: LoadedModel) -> tuple[BitrateController, ...]:
+    """Return the controllers that can hold a bit rate with a model."""
+    lacking = set() if model.network.has_agent else {BitrateController.AGENT}
+    return tuple(each for each in BitrateController if each not in lacking)
+
+
+def check_controller(controller: BitrateController, model: LoadedModel) -> None:
+    """Raise InvalidSetting where a model lacks what a controller needs."""
+    able = controllers_of(model)
+    if controller not in able:
+        expected = f"one of {', '.join(able)}: {model.name} has no rate control agent"
+        raise InvalidSetting("controller", got=controller.value, expected=expected)
+
+
+def _paper_control(
+    controller: BitrateController, bitrate: Bitrate, model: LoadedModel, clip: ClipInfo
+) -> RateController:
+    check_controller(controller, model)
+    rate = float(clip.frame_rate)
+    if controller is BitrateController.AGENT:
+        return RateControlAgent(bitrate, frame_rate=rate)
+    if controller is BitrateController.SLIDING_WINDOW:
+        return SlidingWindow(bitrate, frame_rate=rate, pixels=pixels_of(clip))
+    return BufferFeedback(bitrate, frame_rate=rate)
 
 
 def pixels_of(clip: ClipInfo) -> int:

@@ -24,8 +24,9 @@ COLUMNS = {
     "violations": "buffer violations",
     "cost": "bits against constant quality",
     "step_error": "error after a step",
+    "foresight_error": "error of the agent's foresight",
 }
-SHARES = ("error", "first_error", "worst_error", "step_error")
+SHARES = ("error", "first_error", "worst_error", "step_error", "foresight_error")
 WINDOW = 8  # frames of the running mean
 
 
@@ -36,7 +37,7 @@ def write_rate_page(runs: list[RateRun], path: Path) -> None:
         to_html(figure, full_html=False, include_plotlyjs=number == 0)
         for number, figure in enumerate(figures)
     ]
-    table = _table(table_rows(summarise(runs)))
+    table = _table(*table_of(summarise(runs)))
     page = f"<!doctype html><meta charset=utf-8><title>Rate control</title>{table}{''.join(parts)}"
     try:
         path.write_text(page, encoding="utf-8")
@@ -44,12 +45,10 @@ def write_rate_page(runs: list[RateRun], path: Path) -> None:
         raise UnwritableOutput(path, error.strerror or str(error)) from error
 
 
-def table_rows(summaries: Iterable[RateSummary]) -> list[dict[str, str]]:
-    """Return a table for people; the keys of its rows are the titles of the columns."""
-    return [
-        {title: _cell(name, getattr(summary, name)) for name, title in COLUMNS.items()}
-        for summary in summaries
-    ]
+def table_of(summaries: Iterable[RateSummary]) -> tuple[list[str], list[list[str]]]:
+    """Return the titles and the rows of a table for people."""
+    rows = [[_cell(name, getattr(summary, name)) for name in COLUMNS] for summary in summaries]
+    return list(COLUMNS.values()), rows
 
 
 def _cell(name: str, value: Any) -> str:
@@ -60,9 +59,9 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:+.2%}" if name == "cost" else str(value)
 
 
-def _table(rows: list[dict[str, str]]) -> str:
-    head = "".join(f"<th>{escape(title)}" for title in COLUMNS.values())
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in row.values()) for row in rows)
+def _table(titles: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{escape(title)}" for title in titles)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in row) for row in rows)
     return f"<table border=1 cellpadding=4><tr>{head}{body}</table>"
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, quality_of
 from neuvid.codec.clips import encode_clip
-from neuvid.codec.goals import RateGoal, pixels_of
+from neuvid.codec.goals import BitrateController, RateGoal
 from neuvid.errors import NeuvidError
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.constant_rate import ENCODERS, ConstantRateEncoder
@@ -27,13 +26,15 @@ from neuvid.evaluation.source import RawClip, extract_clip
 from neuvid.models.checkpoint import LoadedModel, load_model
 from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FrameStats, FrameView, RateController
-from neuvid.rate.papers import BufferFeedback, SlidingWindow
 from neuvid.video.clip import open_clip
-from neuvid.video.frame import ClipInfo
 from neuvid.video.writer import writing
 
-OURS = "neuvid"
-ALGORITHM_1, SLIDING_WINDOW = "DCVC-FM, Algorithm 1", "DynamicDVC, sliding window"
+NAMES = {
+    BitrateController.NEUVID: "neuvid",
+    BitrateController.AGENT: "DynamicDVC, agent",
+    BitrateController.SLIDING_WINDOW: "DynamicDVC, sliding window",
+    BitrateController.BUFFER_FEEDBACK: "DCVC-FM, Algorithm 1",
+}
 CONSTANT = "constant rate"
 STEPS = (0.5, 2.0)  # of the target
 SCENARIOS = {  # shares of the mean target, each held as long
@@ -41,19 +42,19 @@ SCENARIOS = {  # shares of the mean target, each held as long
     "scenario 2": (0.5, 0.75, 1.0, 1.5, 2.0, 0.5),
 }
 
-ControlOf: TypeAlias = Callable[[LoadedModel, ClipInfo], RateController]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateOptions:
     """How rate control is evaluated.
 
-    The targets of a clip are the rates of `model` at constant `qualities`. At most `frames`
-    frames of each clip are coded, None for all. The middle target is also halved and doubled in
-    the middle of the clip. `cache` is a folder that may serve many evaluations.
+    The targets of a clip are the rates of `model` at constant `qualities`; each of `controllers`
+    is to hold them. At most `frames` frames of each clip are coded, None for all. The middle target
+    is also halved and doubled in the middle of the clip. `cache` is a folder that may serve many
+    evaluations.
     """
 
     model: str
+    controllers: tuple[BitrateController, ...]
     qualities: tuple[float, ...]
     cache: Path
     frames: int | None = None
@@ -64,8 +65,8 @@ def evaluate_rates(
 ) -> tuple[list[RateRun], list[Failure]]:
     """Code clips at constant qualities, at the rates of these, and at rates that change.
 
-    `told` is called after each encoding. The papers' controllers, and targets that fluctuate, are
-    run on the first clip alone. What other encoders fail at is told beside the runs.
+    `told` is called after each encoding. Targets that fluctuate are run on the first clip alone.
+    What other encoders fail at is told beside the runs.
 
     Raises UnreadableInput, InvalidSetting and UnwritableOutput.
     """
@@ -75,25 +76,27 @@ def evaluate_rates(
     for number, path in enumerate(clips):
         with TemporaryDirectory(dir=options.cache.resolve()) as folder:
             clip = extract_clip(path, Path(folder), options.frames)
-            runner.run_clip(clip, with_papers=number == 0)
+            runner.run_clip(clip, fluctuating=number == 0)
     return runner.runs, runner.failures
 
 
 def runs_of(clips: int, options: RateOptions) -> int:
     """Return the number of encodings of an evaluation."""
-    targets = len(options.qualities)
-    each = targets * (2 + len(ENCODERS)) + len(STEPS)
-    return clips * each + 2 * targets + 2 * len(SCENARIOS)
+    targets, controllers = len(options.qualities), len(options.controllers)
+    each = targets * (1 + controllers + len(ENCODERS)) + controllers * len(STEPS)
+    return clips * each + controllers * len(SCENARIOS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """An encoding to be done; `target` is None at a constant quality."""
+    """An encoding to be done."""
 
-    codec: str
     setting: str
-    target: Bitrate | None
-    control_of: ControlOf
+    goal: RateGoal
+
+    @property
+    def codec(self) -> str:
+        return NAMES[self.goal.controller]
 
 
 class _Runner:
@@ -105,25 +108,25 @@ class _Runner:
         self._identity = NeuvidCodec(options.model, Structure(), threads=1).identity(0)
         self._model = load_model(options.model)
 
-    def run_clip(self, clip: RawClip, *, with_papers: bool) -> None:
+    def run_clip(self, clip: RawClip, *, fluctuating: bool) -> None:
         rates = []
         for quality in self._options.qualities:
-            goal = RateGoal(quality=quality)
-            work = _Work(OURS, f"quality {quality:g}", None, goal.control)
+            work = _Work(f"quality {quality:g}", RateGoal(quality=quality))
             rates.append(self._own(clip, work).bits_per_second)
         middle = sorted(rates)[len(rates) // 2]
         for rate in rates:
-            self._own(clip, _ours(CONSTANT, Bitrate(rate)))
+            self._controllers(clip, CONSTANT, Bitrate(rate))
             self._others(clip, rate)
-        for factor in STEPS:
-            target = _varying(clip, middle, (1.0, factor))
-            self._own(clip, _ours(f"step to {factor:g} of the target", target))
-        if with_papers:
-            for work in _papers(clip, rates, middle):
-                self._own(clip, work)
+        changing = {f"step to {factor:g} of the target": (1.0, factor) for factor in STEPS}
+        for setting, shares in (changing | (SCENARIOS if fluctuating else {})).items():
+            self._controllers(clip, setting, _varying(clip, middle, shares))
+
+    def _controllers(self, clip: RawClip, setting: str, target: Bitrate) -> None:
+        for controller in self._options.controllers:
+            self._own(clip, _Work(setting, RateGoal(bitrate=target, controller=controller)))
 
     def _own(self, clip: RawClip, work: _Work) -> RateRun:
-        targets = _targets(clip, work.target)
+        targets = _targets(clip, work.goal.bitrate)
         identity = f"{self._identity} {work.codec} {work.setting} {targets}"
         return self._keep(clip, identity, partial(_code, self._model, clip, work))
 
@@ -149,22 +152,23 @@ class _Runner:
         return run
 
 
-"""
-"""
-
-
 class _Measuring:
-    """Measures what frames show under another controller."""
+    """Measures what frames show under another controller, and what was foreseen of them."""
 
     def __init__(self, control: RateController) -> None:
         self.control = control
         self.psnr: list[float] = []
         self.qualities: list[float] = []
+        self.foresight_errors: list[float] = []
 
     def choose(self, view: FrameView) -> FrameChoice:
-        choice = self.control.choose(view)
-        self.psnr.append(view.trial(choice).psnr())
+        foreseen = cache(view.foresee)
+        choice = self.control.choose(replace(view, foresee=foreseen))
+        tried = view.trial(choice)
+        self.psnr.append(tried.psnr())
         self.qualities.append(quality_of(choice))
+        if foreseen.cache_info().currsize:  # the controller has asked
+            self.foresight_errors.append(abs(foreseen()(choice) / tried.bits - 1))
         return choice
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
@@ -175,7 +179,7 @@ def _code(model: LoadedModel, clip: RawClip, work: _Work, folder: Path) -> RateR
     """Encode a clip into a file in `folder` and read the bits of each frame from it."""
     stream = folder / "stream.nvid"
     with open_clip(clip.path, raw=clip.format) as frames:
-        control = _Measuring(work.control_of(model, frames.info))
+        control = _Measuring(work.goal.control(model, frames.info))
         encode_clip(frames, stream, model=model, control=control)
     with stream.open("rb") as file:
         packets = PacketReader(file).stored_packets()
@@ -186,10 +190,11 @@ def _code(model: LoadedModel, clip: RawClip, work: _Work, folder: Path) -> RateR
         clip=clip.name,
         setting=work.setting,
         frame_rate=float(clip.format.frame_rate),
-        targets=_targets(clip, work.target),
+        targets=_targets(clip, work.goal.bitrate),
         bits=bits,
         psnr=fmean(control.psnr),
         qualities=control.qualities,
+        foresight_error=fmean(control.foresight_errors) if control.foresight_errors else None,
     )
 
 
@@ -201,31 +206,6 @@ def _code_other(encoder: ConstantRateEncoder, clip: RawClip, rate: float, folder
         frame_rate=float(clip.format.frame_rate),
         targets=_targets(clip, Bitrate(rate)),
         bits=encoder.encode(clip, rate, folder),
-    )
-
-
-def _ours(setting: str, target: Bitrate) -> _Work:
-    return _Work(OURS, setting, target, RateGoal(bitrate=target).control)
-
-
-def _papers(clip: RawClip, rates: list[float], middle: float) -> Iterator[_Work]:
-    """Yield the papers' controllers at all rates, and fluctuating targets."""
-    for rate in rates:
-        yield _Work(SLIDING_WINDOW, CONSTANT, Bitrate(rate), _sliding_window(Bitrate(rate)))
-        yield _Work(ALGORITHM_1, CONSTANT, Bitrate(rate), _algorithm_1(Bitrate(rate)))
-    for setting, shares in SCENARIOS.items():
-        target = _varying(clip, middle, shares)
-        yield _ours(setting, target)
-        yield _Work(ALGORITHM_1, setting, target, _algorithm_1(target))
-
-
-def _algorithm_1(target: Bitrate) -> ControlOf:
-    return lambda model, clip: BufferFeedback(target, frame_rate=float(clip.frame_rate))
-
-
-def _sliding_window(target: Bitrate) -> ControlOf:
-    return lambda model, clip: SlidingWindow(
-        target, frame_rate=float(clip.frame_rate), pixels=pixels_of(clip)
     )
 
 

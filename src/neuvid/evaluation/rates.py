@@ -19,7 +19,9 @@ class RateRun:
 
     `targets` are the bits that each frame may have on average, none at a constant quality. `bits`
     are those of the frames; the first one's hold all of the file that belongs to no frame. `psnr`
-    is the mean of (6Y + U + V) / 8 in dB, and `qualities` are those of our frames.
+    is the mean of (6Y + U + V) / 8 in dB, and `qualities` are those of our frames. The
+    `foresight_error` is by how much the bits are off, in the mean, that a rate control agent
+    foresaw of each frame's choice.
     """
 
     codec: str
@@ -30,6 +32,7 @@ class RateRun:
     bits: list[float]
     psnr: float | None = None
     qualities: list[float] | None = None
+    foresight_error: float | None = None
 
     @property
     def bits_per_second(self) -> float:
@@ -91,6 +94,7 @@ class RateSummary:
     violations: int
     cost: float | None
     step_error: float | None
+    foresight_error: float | None
 
 
 def summarise(runs: list[RateRun]) -> list[RateSummary]:
@@ -108,6 +112,7 @@ def _summary(runs: list[RateRun], all_runs: list[RateRun]) -> RateSummary:
         if run.psnr is not None and len(constant := _constant(run.clip, all_runs)) > 1
     ]
     steps = [abs(error) for run in runs if (error := run.error_after_step()) is not None]
+    foresight = [run.foresight_error for run in runs if run.foresight_error is not None]
     return RateSummary(
         codec=runs[0].codec,
         runs=len(steady),
@@ -117,6 +122,7 @@ def _summary(runs: list[RateRun], all_runs: list[RateRun]) -> RateSummary:
         violations=sum(run.violations() for run in steady),
         cost=fmean(costs) if costs else None,
         step_error=fmean(steps) if steps else None,
+        foresight_error=fmean(foresight) if foresight else None,
     )
 
 

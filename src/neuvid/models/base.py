@@ -60,13 +60,14 @@ class VideoModel(nn.Module, ABC, Generic[S]):
     Frames have one of `levels` levels of the quality pattern and one of `routes`. A family without
     `integer_arithmetic` decodes only on machines like that of the encoder. Features restart every
     `refresh_period` frames unless a schedule says otherwise, 0 for never. `inter_lambdas` weigh the
-    distortion of inter frames.
+    distortion of inter frames. `has_agent` tells whether the model foresees rates.
     """
 
     levels: ClassVar[int] = 3
     routes: ClassVar[int] = 1
     integer_arithmetic: ClassVar[bool] = True
     refresh_period: ClassVar[int] = 0
+    has_agent: ClassVar[bool] = False
     inter_lambdas: ClassVar[LambdaRange] = INTER_LAMBDAS
     config: ModelConfig
     intra: nn.Module  # the still-picture model

@@ -129,6 +129,7 @@ class DynamicModel(VideoModel[DynamicState]):
     """Motion and contexts as in DCVC-FM, and a frame's autoencoder of one width for each route."""
 
     routes = ROUTES
+    has_agent = True
     ladder: Tensor  # [4] float32: the highest quality that each route is meant for
     integer_arithmetic = False
     refresh_period = 32

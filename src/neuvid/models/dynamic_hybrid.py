@@ -108,6 +108,7 @@ class DynamicHybridModel(ResidualModel):
     """The residual model with routes: so many coefficients, so wide a filter."""
 
     routes = ROUTES
+    has_agent = True
     prior: GroupwisePrior
     ladder: Tensor  # [4] float32: the highest quality that each route is meant for
 
