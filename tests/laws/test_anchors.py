@@ -148,6 +148,7 @@ def test_commands_in_the_report_make_the_same_streams(
         ("x264:medium:intra=0", "intra period is 0"),
         ("rt-small:intra=few", "intra of rt-small is 'few'"),
         ("rt-small:refresh=-2", "refresh period is -2"),
+        ("rt-small:refresh=often", "refresh period is 'often'"),
         ("rt-small:route=4", "route is 4"),
         ("rt-small:bitrate=0", "bitrate is 0"),
         ("rt-small:bitrate=8,,9", "bitrate of rt-small is '8,,9'"),

@@ -31,7 +31,7 @@ from neuvid.cli.rate import (
 from neuvid.codec.clips import Progress, encode_clip
 from neuvid.codec.goals import RateGoal
 from neuvid.codec.passes import OpenClip, TotalGoal, encode_in_passes
-from neuvid.codec.schedule import Schedule
+from neuvid.codec.schedule import Schedule, read_refresh_period
 from neuvid.codec.statistics import StreamStatistics
 from neuvid.errors import InvalidSetting
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
@@ -70,9 +70,11 @@ def encode(
         bool, typer.Option(help="Code a scene cut as an intra frame where that is cheaper.")
     ] = True,
     refresh: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Frames from one restart of the carried features to the next; 0: none.",
+            metavar="N|auto",
+            help="Frames from one restart of the carried features to the next; 0: none; "
+            "auto: where it pays.",
             show_default="as the model needs",
         ),
     ] = None,
@@ -129,7 +131,8 @@ def encode(
         max_rate=max_rate,
         buffer=buffer,
     ).goal()
-    schedule = Schedule(intra_period, scene_cuts, refresh)
+    refresh_period = None if refresh is None else read_refresh_period(refresh)
+    schedule = Schedule(intra_period, scene_cuts, refresh_period)
     if threads:
         torch.set_num_threads(threads)
     loaded = load_model(model, device=device, arithmetic=arithmetic)

@@ -29,6 +29,9 @@ from neuvid.video.frame import ClipInfo, Frame
 
 PSNR_FLOOR = 1e-10  # mean square error of 100 dB
 PACKETS_IN_WORK = 2  # frames whose symbols are being coded while the networks go on
+# Times that errors of the finest frames count where a refresh is decided: later frames inherit
+# them. In training they weigh that much against those of the mean frame.
+INHERITANCE = 1.8
 PACKETS_UNKNOWN = 1  # frames whose size a controller does not know when it chooses the next one
 
 
@@ -138,7 +141,7 @@ class Encoder:
         return FrameView(
             number=self._number,
             seconds=float((frame.pts - self.clip.start) * self.clip.time_base),
-            plan=self._plan(kind, 0),
+            plan=self._first_plan(tensor, kind),
             later=partial(self._plan, kind),
             may_be_cut=may_be_cut,
             trial=partial(self._trial, frame, tensor),
@@ -151,6 +154,16 @@ class Encoder:
         period = self.model.network.refresh_period
         plan = self.schedule.plan(self._number + ahead, last_intra, period)
         return replace(plan, ladder=self._ladder)
+
+    def _first_plan(self, frame: Tensor, kind: FrameKind) -> FramePlan:
+        """Return the plan of this frame, of a kind; decide a refresh at the last quality."""
+        plan = self._plan(kind, 0)
+        if not self.schedule.may_refresh(plan):
+            return plan
+        return min(
+            (plan, replace(plan, refresh=True)),
+            key=lambda each: self._cost(frame, each.choice(self._last_quality), INHERITANCE),
+        )
 
     def _kind(self, frame: Tensor, may_be_cut: bool) -> FrameKind:
         """Decide a scene cut at the quality of the last frame."""
@@ -207,13 +220,13 @@ class Encoder:
         errors = self._errors(frame.cpu()[visible], shown[visible]).clamp_min(PSNR_FLOOR)
         return float(-10 * (errors.log10() * torch.tensor(PLANE_WEIGHTS)).sum())
 
-    def _cost(self, frame: Tensor, choice: FrameChoice) -> float:
-        """Bits per pixel and weighted distortion, by which a scene cut is decided."""
+    def _cost(self, frame: Tensor, choice: FrameChoice, weight: float = 1.0) -> float:
+        """Bits per pixel and weighted distortion, by which cuts and refreshes are decided."""
         tried = self._try(frame, choice)
         errors = self._errors(frame, self.model.network.render(tried.state))
         weights = torch.tensor(PLANE_WEIGHTS, device=errors.device)
         quality = torch.tensor(float(choice.quality))  # type: ignore[arg-type]
         pixels = frame.shape[2] * frame.shape[3]
-        return 8 * len(tried.payload) / pixels + float(
-            self.model.network.inter_lambdas.at(quality)
-        ) * float((3 * errors * weights).sum())
+        distortion = float((3 * errors * weights).sum())
+        value = weight * float(self.model.network.inter_lambdas.at(quality))
+        return 8 * len(tried.payload) / pixels + value * distortion

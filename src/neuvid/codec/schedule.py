@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 from torch import Tensor
 from torch.nn import functional
@@ -12,6 +13,9 @@ from neuvid.errors import InvalidSetting
 from neuvid.rate.controller import FramePlan
 
 LEVEL_PATTERN = (0, 1, 0, 2, 0, 2, 0, 2)  # level of the frame t after an intra frame, at t mod 8
+
+AUTO: Final = "auto"  # in the place of a refresh period: features restart where it pays
+RefreshPeriod: TypeAlias = int | Literal["auto"]  # frames
 
 THUMBNAIL_STEP = 8  # pixels along the side of one pixel of a thumbnail
 CUT_CHANGE = 0.04  # mean change of luma, of 1, from which a scene cut is possible
@@ -24,19 +28,22 @@ class Schedule:
     """An intra frame every `intra_period` frames, -1 for the first frame only.
 
     With `scene_cuts`, a frame that looks like a cut becomes an intra frame where that is cheaper.
-    Features restart every `refresh_period` frames after an intra frame, 0 for never, None for
-    the period of the model's family. Raises InvalidSetting for other periods.
+    Features restart every `refresh_period` frames after an intra frame, 0 for never, AUTO where
+    coding a frame both ways tells that it pays, None for the period of the model's family.
+
+    Raises InvalidSetting for other periods.
     """
 
     intra_period: int = -1
     scene_cuts: bool = True
-    refresh_period: int | None = None
+    refresh_period: RefreshPeriod | None = None
 
     def __post_init__(self) -> None:
         if self.intra_period != -1 and self.intra_period < 1:
             raise InvalidSetting("intra period", got=self.intra_period, expected="-1 or 1 and more")
-        if self.refresh_period is not None and self.refresh_period < 0:
-            raise InvalidSetting("refresh period", got=self.refresh_period, expected="0 and more")
+        period = self.refresh_period
+        if not (period in (None, AUTO) or (isinstance(period, int) and period >= 0)):
+            raise _no_refresh_period(period)
 
     def is_intra(self, number: int) -> bool:
         """Return whether frame `number` is an intra frame whatever it shows."""
@@ -47,19 +54,41 @@ class Schedule:
 
         That may be the frame itself. The first frame after an intra frame has no features to
         restart; the next ones are counted from it. `family_period` is the refresh period of the
-        model's family.
+        model's family. With AUTO no refresh is planned; `may_refresh` tells where one is tried.
         """
         if self.intra_period > 0:
             last_intra = max(last_intra, number - number % self.intra_period)
         since_intra = number - last_intra
         period = family_period if self.refresh_period is None else self.refresh_period
-        refresh = period > 0 and since_intra > 1 and (since_intra - 1) % period == 0
+        refresh = period != AUTO and _is_due(since_intra, period)
         kind = FrameKind.INTER if since_intra else FrameKind.INTRA
         place = since_intra % len(LEVEL_PATTERN)
         return FramePlan(kind, LEVEL_PATTERN[place], refresh, since_intra, place)
 
+    def may_refresh(self, plan: FramePlan) -> bool:
+        """Return whether only coding a planned frame tells if its features restart."""
+        return self.refresh_period == AUTO and _is_due(plan.since_intra, len(LEVEL_PATTERN))
+
+
+def _is_due(since_intra: int, period: int) -> bool:
+    return period > 0 and since_intra > 1 and (since_intra - 1) % period == 0
+
 
 FIRST_FRAME_ONLY = Schedule()
+
+
+def read_refresh_period(text: str) -> RefreshPeriod:
+    """Return the refresh period that a text names; raise InvalidSetting where it names none."""
+    if text == AUTO:
+        return AUTO
+    try:
+        return int(text)
+    except ValueError:
+        raise _no_refresh_period(text) from None
+
+
+def _no_refresh_period(got: object) -> InvalidSetting:
+    return InvalidSetting("refresh period", got=got, expected=f"0 and more, or {AUTO}")
 
 
 class CutDetector:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from neuvid.codec.schedule import read_refresh_period
 from neuvid.errors import InvalidSetting, NeuvidError
 from neuvid.evaluation.anchors import FAMILIES, FfmpegCodec, Structure
 from neuvid.evaluation.codec import Codec
@@ -93,7 +94,11 @@ def read_numbers(text: str) -> tuple[float, ...]:
 
 
 COMMON_SETTINGS: dict[str, Callable[[str], Any]] = {"intra": int}
-OWN_SETTINGS = COMMON_SETTINGS | {"refresh": int, "route": int, "bitrate": read_numbers}
+OWN_SETTINGS = COMMON_SETTINGS | {
+    "refresh": read_refresh_period,
+    "route": int,
+    "bitrate": read_numbers,
+}
 
 
 def _read_settings(

@@ -19,7 +19,7 @@ from neuvid.bitstream.packet import Packet
 from neuvid.choice import QUALITIES
 from neuvid.codec.clips import encode_clip
 from neuvid.codec.goals import RateGoal
-from neuvid.codec.schedule import Schedule
+from neuvid.codec.schedule import RefreshPeriod, Schedule
 from neuvid.codec.streams import decode_stream
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.ffmpeg import Cost
@@ -50,7 +50,7 @@ class NeuvidCodec:
     device: str = "cpu"
     chosen: tuple[float, ...] = ()
     bitrates: tuple[float, ...] = ()
-    refresh_period: int | None = None
+    refresh_period: RefreshPeriod | None = None
     route: int | None = None
     settings: str = ""
 
