@@ -26,7 +26,7 @@ from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.evaluation.anchors import FfmpegCodec, Structure
 from neuvid.evaluation.bdrate import difference
 from neuvid.evaluation.codecs import find_codec
-from neuvid.evaluation.facts import codec_facts, quality_range
+from neuvid.evaluation.facts import codec_facts, drift, quality_range
 from neuvid.evaluation.ffmpeg import ffmpeg_path
 from neuvid.evaluation.files import read_evaluation, write_evaluation
 from neuvid.evaluation.metrics import measure
@@ -297,7 +297,8 @@ def assert_command_makes(stream: Path, point: Point, clip: Path, folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("setting", "comparable"), [("refresh=1", True), ("refresh=0", True), ("intra=2", False)]
+    ("setting", "comparable"),
+    [("refresh=1", True), ("refresh=0", True), ("refresh=auto", True), ("intra=2", False)],
 )
 def test_settings_of_our_codec(
     setting: str,
@@ -312,10 +313,25 @@ def test_settings_of_our_codec(
     run = evaluate([clip], [codec], RunOptions(cache=tmp_path, points=4))
     curve, usual = run.curve("moving", f"tiny:{setting}"), evaluation.curve("moving", "tiny")
     assert curve and usual
-    assert (curve.rates() == usual.rates()) == (setting == "refresh=0")
+    unchanged = setting in ("refresh=0", "refresh=auto")  # of so short a clip
+    assert (curve.rates() == usual.rates()) == unchanged
     assert (difference(usual, curve, "psnr").refusal is None) == comparable
     point = curve.points[0]
     assert_command_makes(tmp_path / point.key / "stream.nvid", point, clip, tmp_path)
+
+
+def test_drift_is_the_change_from_the_beginning_to_the_end(evaluation: Evaluation) -> None:
+    by_frame = {"psnr": [40.0] * 32 + [0.0] * 10 + [39.25] * 32}
+    curves = tuple(
+        replace(curve, points=tuple(replace(each, by_frame=by_frame) for each in curve.points))
+        for curve in evaluation.curves
+    )
+    long = replace(evaluation, curves=curves)
+    assert drift(long, "tiny", "psnr") == pytest.approx(-0.75)
+    assert drift(long, "tiny", "vmaf") is None
+    assert "-0.75" in summary(long, "psnr")
+    assert drift(evaluation, "tiny", "psnr") is None
+    assert "drift" not in summary(evaluation, "psnr")
 
 
 @pytest.mark.parametrize("output", ["numbers.json", "nowhere/report.html"])

@@ -8,6 +8,8 @@ from statistics import fmean
 
 from neuvid.evaluation.results import Curve, Evaluation, Point
 
+DRIFT_FRAMES = 32  # at either end of a clip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecFacts:
@@ -53,6 +55,20 @@ def quality_range(evaluation: Evaluation, codec: str, metric: str) -> tuple[floa
     if not known or len(known) < len(columns):
         return None
     return fmean(values[0] for values in known), fmean(values[-1] for values in known)
+
+
+def drift(evaluation: Evaluation, codec: str, metric: str) -> float | None:
+    """Return by how much a metric rises from the first to the last 32 frames of the longest clip.
+
+    It is the mean over the rates, and None where that clip has fewer than 64 frames or the codec
+    no numbers by frame.
+    """
+    longest = max(evaluation.clips, key=lambda clip: clip.frames, default=None)
+    curve = longest and evaluation.curve(longest.name, codec)
+    by_frame = [point.by_frame.get(metric, []) for point in curve.points] if curve else []
+    if not by_frame or min(map(len, by_frame)) < 2 * DRIFT_FRAMES:
+        return None
+    return fmean(fmean(each[-DRIFT_FRAMES:]) - fmean(each[:DRIFT_FRAMES]) for each in by_frame)
 
 
 def _curves(evaluation: Evaluation, codec: str) -> Iterator[Curve]:

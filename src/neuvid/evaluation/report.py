@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from neuvid.errors import UnwritableOutput
 from neuvid.evaluation.bdrate import all_comparisons
-from neuvid.evaluation.facts import codec_facts, quality_range
+from neuvid.evaluation.facts import codec_facts, drift, quality_range
 from neuvid.evaluation.jobs import PICTURE_FILE
 from neuvid.evaluation.metrics import METRICS
 from neuvid.evaluation.results import Curve, Evaluation, Point
@@ -66,6 +66,10 @@ def report_data(evaluation: Evaluation, cache: Path) -> dict[str, Any]:
         "facts": {codec: asdict(codec_facts(evaluation, codec)) for codec in evaluation.codecs},
         "ranges": {
             metric: {codec: quality_range(evaluation, codec, metric) for codec in evaluation.codecs}
+            for metric in evaluation.metrics
+        },
+        "drifts": {
+            metric: {codec: drift(evaluation, codec, metric) for codec in evaluation.codecs}
             for metric in evaluation.metrics
         },
         "differences": all_comparisons(evaluation),

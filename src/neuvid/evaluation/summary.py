@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from neuvid.evaluation.bdrate import compare_codecs
-from neuvid.evaluation.facts import codec_facts, quality_range
+from neuvid.evaluation.facts import codec_facts, drift, quality_range
 from neuvid.evaluation.metrics import METRICS
 from neuvid.evaluation.results import Evaluation
 
 NOTHING = "–"
-FACTS = ("rate error", "encode frames/s", "decode frames/s")
+FACTS = ("drift", "rate error", "encode frames/s", "decode frames/s")
 
 
 def summary(evaluation: Evaluation, metric: str) -> str:
@@ -29,7 +29,8 @@ def summary(evaluation: Evaluation, metric: str) -> str:
     for codec in anchors:
         differences = [_difference(evaluation, anchor, codec, metric) for anchor in anchors]
         quality = _range(evaluation, codec, metric)
-        rows.append([codec, quality, *differences, *_facts(evaluation, codec)])
+        facts = [_drift(evaluation, codec, metric), *_facts(evaluation, codec)]
+        rows.append([codec, quality, *differences, *facts])
     table = markdown_table(*_without_empty_columns(head, rows))
     parts = (_title(evaluation, metric), table, _refusals(evaluation, metric))
     return "\n\n".join(part for part in parts if part)
@@ -69,9 +70,17 @@ def _title(evaluation: Evaluation, metric: str) -> str:
 
 
 def _range(evaluation: Evaluation, codec: str, metric: str) -> str:
-    ends = quality_range(evaluation, codec, metric)
-    digits = 4 if METRICS[metric].unit == "1" else 1
+    ends, digits = quality_range(evaluation, codec, metric), _digits(metric)
     return NOTHING if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+
+
+def _drift(evaluation: Evaluation, codec: str, metric: str) -> str:
+    rise = drift(evaluation, codec, metric)
+    return NOTHING if rise is None else f"{rise:+.{_digits(metric) + 1}f}"
+
+
+def _digits(metric: str) -> int:
+    return 4 if METRICS[metric].unit == "1" else 1
 
 
 def _difference(evaluation: Evaluation, anchor: str, codec: str, metric: str) -> str:
