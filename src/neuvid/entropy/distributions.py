@@ -22,7 +22,7 @@ LAW_ROWS = 2 * SCALE_LEVELS  # of the Gaussian, then of the Laplace law, in the 
 SKIP = 0xFFFF  # row of a value that is not coded
 # Squared error, in quantiser steps, that is worth a bit. High-rate theory has 2 ln 2 / 12 = 0.12;
 # less, because later frames and other values profit from what is exact.
-ERROR_PER_BIT = 0.05
+ERROR_PER_BIT = 0.08
 SYMBOL_MAX = 32000  # symbols are clamped to +-SYMBOL_MAX, well inside 16 bits
 PROBABILITY_MIN = 1e-6
 

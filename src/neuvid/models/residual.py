@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from neuvid.choice import FrameChoice, FrameKind
+from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_MIN
 from neuvid.lagrangian import LambdaRange
@@ -38,6 +38,7 @@ from neuvid.nn.blocks import (
 from neuvid.nn.motion import compensate_features, compensate_picture
 from neuvid.nn.rounding import lower_bound
 
+INTRA_LEAD = 12.0  # added to the quality of intra frames, on which long chains live
 ROOT_MIN = math.sqrt(SCALE_MIN)
 TRANSFORM_CHANNELS = 96  # degrees of freedom of 8x8 pixels of 4:2:0 video
 
@@ -150,7 +151,8 @@ class ResidualModel(VideoModel[ResidualState], ABC):
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
         quality = quality_positions(choice, state.batch, self.decoder_bank.vectors)
         if choice.kind is FrameKind.INTRA:
-            picture = self.intra.code(frame, state.grid, quality, coder).clamp(0.0, 1.0)
+            led = (quality + INTRA_LEAD).clamp(max=QUALITIES - 1)
+            picture = self.intra.code(frame, state.grid, led, coder).clamp(0.0, 1.0)
             return replace(state, picture=picture, feature=None, vectors=None)
         reference = self.render(state)
         positions = bank_positions(quality, choice.level)
