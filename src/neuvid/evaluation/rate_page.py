@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
+from plotly.colors import qualitative  # type: ignore[import-untyped]
 from plotly.io import to_html  # type: ignore[import-untyped]
 
 from neuvid.errors import UnwritableOutput
@@ -28,6 +29,7 @@ COLUMNS = {
 }
 SHARES = ("error", "first_error", "worst_error", "step_error", "foresight_error")
 WINDOW = 8  # frames of the running mean
+COLOURS: list[str] = qualitative.Plotly
 
 
 def write_rate_page(runs: list[RateRun], path: Path) -> None:
@@ -74,9 +76,11 @@ def _fluctuating(runs: list[RateRun]) -> list[Any]:
         figure = go.Figure(layout=_layout(f"{clip}: {setting}", "kbit per frame"))
         frames = list(range(len(shown[0].bits)))
         for run in shown:
-            means = np.convolve(run.bits, np.ones(WINDOW) / WINDOW, "same") / 1000
-            figure.add_scatter(x=frames, y=np.array(run.bits) / 1000, name=run.codec, opacity=0.3)
-            figure.add_scatter(x=frames, y=means, name=f"{run.codec}, mean of {WINDOW}")
+            line, bits = _line(run, runs), np.array(run.bits) / 1000
+            counts = np.convolve(np.ones(len(bits)), np.ones(WINDOW), "same")
+            means = np.convolve(bits, np.ones(WINDOW), "same") / counts
+            figure.add_scatter(x=frames, y=bits, name=run.codec, opacity=0.3, line=line)
+            figure.add_scatter(x=frames, y=means, name=f"{run.codec}, mean of {WINDOW}", line=line)
         target = np.array(shown[0].targets) / 1000
         figure.add_scatter(
             x=frames, y=target, name="target", line={"color": "black", "dash": "dash"}
@@ -93,10 +97,17 @@ def _converging(runs: list[RateRun]) -> list[Any]:
         counts = range(1, len(run.bits) + 1)
         means = [bits / n / 1000 for n, bits in zip(counts, accumulate(run.bits), strict=True)]
         target = run.targets[0] / 1000
-        figure.add_scatter(x=list(counts), y=means, name=f"{run.codec}, {target:.1f} kbit")
+        name = f"{run.codec}, {target:.1f} kbit"
+        figure.add_scatter(x=list(counts), y=means, name=name, line=_line(run, runs))
     for target in dict.fromkeys(run.targets[0] / 1000 for run in held):
         figure.add_hline(target, line={"color": "black", "dash": "dash"})
     return [figure]
+
+
+def _line(run: RateRun, runs: list[RateRun]) -> dict[str, str]:
+    """Return the line of a run: each codec has a colour."""
+    codecs = list(dict.fromkeys(each.codec for each in runs))
+    return {"color": COLOURS[codecs.index(run.codec) % len(COLOURS)]}
 
 
 def _layout(title: str, axis: str) -> dict[str, Any]:
