@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,7 +19,6 @@ from neuvid.choice import FrameChoice, FrameKind
 from neuvid.cli.main import main
 from neuvid.codec.decoder import Decoder, header_of
 from neuvid.codec.encoder import INHERITANCE, Encoder
-from neuvid.codec.files import open_stream
 from neuvid.codec.schedule import AUTO, LEVEL_PATTERN, Schedule, read_refresh_period
 from neuvid.entropy.coder import SymbolWriter
 from neuvid.errors import InvalidSetting
@@ -101,21 +101,23 @@ def test_only_some_frames_are_tried() -> None:
     assert [n for n, plan in enumerate(plans) if ADAPTIVE.may_refresh(plan)] == TRIED
 
 
+def refreshes(stream: Path, capsys: pytest.CaptureFixture[str]) -> list[bool]:
+    """Return what `neuvid info` tells of each frame."""
+    capsys.readouterr()
+    assert main(["info", str(stream), "--packets", "--json"]) == 0
+    return [packet["refresh"] for packet in json.loads(capsys.readouterr().out)["packets"]]
+
+
 def test_the_command_line_asks_for_it(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip, stream = moving_clip(tmp_path / "in.mp4", frames=10), tmp_path / "x.nvid"
     arguments = ["encode", str(clip), str(stream), "--model", str(checkpoint), "--refresh"]
     assert main([*arguments, "1"]) == 0
-    with open_stream(stream) as packets:
-        refreshed = [packet.choice.refresh for packet in packets if isinstance(packet, Packet)]
-    assert refreshed == [number > 1 for number in range(10)]
+    assert refreshes(stream, capsys) == [number > 1 for number in range(10)]
     assert main([*arguments, AUTO]) == 0
-    with open_stream(stream) as packets:
-        refreshed = [packet.choice.refresh for packet in packets if isinstance(packet, Packet)]
-    assert not any(refreshed[:9])
+    assert not any(refreshes(stream, capsys)[:9])
     assert main(["verify", str(stream), "--model", str(checkpoint)]) == 0
-    capsys.readouterr()
     assert main([*arguments, "often"]) == 2
     assert "refresh period is 'often'; allowed is 0 and more, or auto" in capsys.readouterr().err
 
