@@ -130,7 +130,7 @@ FM_VIDEO_RECIPE = replace(
 
 _SMALL_IMAGE = Stage(
     name="image",
-    steps=6000,
+    steps=12000,
     learning_rate=5e-4,
     clip_frames=1,
     crop=128,
@@ -146,7 +146,7 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
     model="rt-small",
     config=RT_SMALL,
     initialise=True,
-    objective=Objective(rgb_share=0.1),
+    objective=Objective(rgb_share=0.1, balance=0.5),
     validation_frames=1,
     validation_crop=192,
     stages=(
@@ -222,10 +222,9 @@ FM_SMALL_VIDEO_RECIPE = Recipe(
     stages=tuple(
         replace(stage, train=(*INTER, *FIXED))
         for stage in (
-            replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
-            _small_chain(3, 400, 8e-4),
-            _small_chain(6, 500, 4e-4),
-            replace(_small_chain(10, 450, 3e-4), final_fraction=0.02),
+            _small_chain(3, 1200, 1e-3),
+            _small_chain(5, 1000, 6e-4),
+            replace(_small_chain(6, 900, 6e-4), final_fraction=0.02),
         )
     ),
 )
@@ -267,13 +266,11 @@ DYNAMIC_SMALL_VIDEO_RECIPE = replace(
     stages=tuple(
         replace(stage, train=(*CODEC, *FIXED))
         for stage in (
-            replace(_SMALL_PAIRS, steps=400, learning_rate=8e-4, warm_up_steps=100),
-            _small_chain(3, 400, 8e-4),
-            _small_chain(6, 1200, 4e-4),
-            replace(_small_chain(10, 500, 3e-4), final_fraction=0.02),
+            _small_chain(3, 700, 8e-4),
+            replace(_small_chain(5, 800, 5e-4), final_fraction=0.02),
         )
     ),
-    joint_routes=JointRoutes(first_step=800, period=80),
+    joint_routes=JointRoutes(first_step=500, period=60),
 )
 
 DYNAMIC_SMALL_AGENT_RECIPE = replace(
