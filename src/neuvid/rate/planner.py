@@ -58,11 +58,10 @@ INTRA_OVER_PLAIN = Weight(2.45, 0.45)  # of a plain inter frame, at quality 28
 INTRA_OVER_PLAIN_SLOPE = -0.025  # per quality
 MEAN_OVER_PLAIN = 1.4  # bits, not logarithms: some levels of the pattern cost more
 
-# The first frame of a new scene gets fewer bits than its share: how much moves is not known yet,
-# and too good a first frame costs more than too bad a one.
+# How much moves in a new scene is not known yet; its first frame gets what it would take at one
+# quality for the whole scene, at the usual ratio.
 SCENE_FRAMES = 96  # over which the bits of a scene's first frames are planned
-SCENE_STEP = 6.0  # quality of the first frame below that of the others
-SCENE_SHARE = 10.0  # mean frames that the first frame may cost
+SCENE_SHARE = 20.0  # mean frames that the first frame may cost
 SCENE_TRIALS = 4
 SCENE_PRECISION = 1.0  # quality
 MEAN_RETURN = 0.95  # of the distance to the long mean that is left after a frame
@@ -233,7 +232,7 @@ class BitPlanner:
 
         def fits(quality: float) -> bool:
             first = self.intra_bits(quality)
-            others = (SCENE_FRAMES - 1) * MEAN_OVER_PLAIN * exp(self._plain(quality + SCENE_STEP))
+            others = (SCENE_FRAMES - 1) * MEAN_OVER_PLAIN * exp(self._plain(quality))
             return first + others <= bits and first <= SCENE_SHARE * bits / SCENE_FRAMES
 
         return highest_quality(fits)
@@ -244,7 +243,7 @@ class BitPlanner:
         return self._intra.expect(_intra_terms(quality)) - ratio
 
     def _begin_inter(self, quality: float) -> None:
-        self.last_quality = min(quality + SCENE_STEP, FINEST)
+        self.last_quality = quality
         self._inter.begin(self._plain(self.last_quality), self.last_quality)
         self._actual = self._expected = exp(self._plain(self.last_quality))
 
