@@ -88,6 +88,12 @@ def test_vmaf_and_ms_ssim_are_those_of_ffmpeg(
     assert average_metrics(measured)["ms_ssim"] == pytest.approx(float(ms_ssim), abs=1e-4)
 
 
+def test_a_picture_unlike_its_source_has_numbers_too(real: RawClip, tmp_path: Path) -> None:
+    negative = tmp_path / "negative.yuv"
+    negative.write_bytes((255 - np.fromfile(real.path, np.uint8)).tobytes())
+    assert average_metrics(measure(real, negative))["ms_ssim"] == 0.0
+
+
 def test_xpsnr_is_that_of_ffmpeg(real: RawClip, decoded: Path, measured: FrameMetrics) -> None:
     (score,) = re.findall(r"XPSNR  y: (\S+)", ffmpeg_says(real, decoded, "xpsnr"))
     assert average_metrics(measured)["xpsnr"] == pytest.approx(float(score), abs=0.01)

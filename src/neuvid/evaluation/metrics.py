@@ -142,7 +142,10 @@ def _vmaf_by_frame(clip: RawClip, decoded: Path) -> FrameMetrics:
         feature = ":feature=name=float_ms_ssim"
     _compare(clip, decoded, f"libvmaf=log_fmt=json:log_path={log.name}{feature}")
     frames = json.loads(log.read_text())["frames"]
-    return {name: [frame["metrics"][key] for frame in frames] for name, key in wanted.items()}
+    # Not a number where a factor of MS-SSIM is negative: nothing is alike.
+    return {
+        name: [frame["metrics"][key] or 0.0 for frame in frames] for name, key in wanted.items()
+    }
 
 
 def _xpsnr_by_frame(clip: RawClip, decoded: Path) -> FrameMetrics:
