@@ -214,21 +214,21 @@ class Factorised:
         height: int,
         width: int,
         *,
-        learned: bool = True,
+        is_frozen: bool = False,
     ) -> None:
         self.prior = prior
         self.quality = quality
         self.shape = torch.Size((len(quality), prior.channels, height, width))
-        self.learned = learned
+        self.is_frozen = is_frozen
 
     def frozen(self) -> Factorised:
         """Return the same law without its gradient's history."""
-        return Factorised(self.prior, self.quality, *self.shape[-2:], learned=False)
+        return Factorised(self.prior, self.quality, *self.shape[-2:], is_frozen=True)
 
     def bits(self, values: Tensor) -> Tensor:
         """Return -log2 of the mass of the unit interval around each value."""
-        lower = self.prior.logits(values - 0.5, self.quality, frozen=not self.learned)
-        upper = self.prior.logits(values + 0.5, self.quality, frozen=not self.learned)
+        lower = self.prior.logits(values - 0.5, self.quality, frozen=self.is_frozen)
+        upper = self.prior.logits(values + 0.5, self.quality, frozen=self.is_frozen)
         # On the far side of the median the differences of sigmoids would cancel.
         sign = torch.where(lower + upper > 0, -1.0, 1.0)
         return _bits((torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs())

@@ -29,7 +29,7 @@ from neuvid.models.residual import (
     laws_of,
     magnitudes,
 )
-from neuvid.nn.blocks import Bank, DepthConvBlock, SignalPointwise, StepBank, blocks
+from neuvid.nn.blocks import Bank, DepthConvBlock, SignalPointwise, blocks
 from neuvid.nn.motion import compensate_picture
 from neuvid.nn.slimmable import Slimmable
 from neuvid.priors.checkerboard import TWO_STEPS, code_in_steps, skipping_laplace
@@ -86,8 +86,6 @@ class GroupwisePrior(Fusion):
             GroupPrior(first, end, config.prior_channels)
             for first, end in pairwise((0, *self.channels))
         )
-        self.encoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
-        self.decoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
 
     def code(
         self, y: Tensor | None, known: Foreknowledge, route: int, coder: LatentCoder

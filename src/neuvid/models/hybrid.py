@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from neuvid.entropy.coder import LatentCoder
-from neuvid.models.block_motion import ANCHORS
 from neuvid.models.residual import (
     TRANSFORM_CHANNELS,
     Foreknowledge,
@@ -23,7 +22,7 @@ from neuvid.models.residual import (
     laws_of,
     magnitudes,
 )
-from neuvid.nn.blocks import DepthConvBlock, SignalPointwise, StepBank, blocks
+from neuvid.nn.blocks import DepthConvBlock, SignalPointwise, blocks
 from neuvid.priors.checkerboard import FOUR_STEPS, code_in_steps, skipping_laplace
 
 
@@ -47,8 +46,6 @@ class HybridPrior(Fusion):
         self.laws = nn.ModuleList(
             SignalPointwise(width, 2 * TRANSFORM_CHANNELS) for _ in FOUR_STEPS
         )
-        self.encoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
-        self.decoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
 
     def code(self, y: Tensor | None, known: Foreknowledge, coder: LatentCoder) -> Tensor:
         """Code y [B, 96, h, w] (None when reading)."""

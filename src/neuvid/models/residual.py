@@ -76,7 +76,10 @@ class Foreknowledge:
 
 
 class Fusion(nn.Module):
-    """Features [B, prior_channels, H/8, W/8] of what is known, from which laws are foreseen."""
+    """What priors of the coefficients share: quantiser steps, and features of what is known.
+
+    From the features [B, prior_channels, H/8, W/8] laws are foreseen.
+    """
 
     def __init__(self, config: ResidualConfig) -> None:
         super().__init__()
@@ -86,6 +89,8 @@ class Fusion(nn.Module):
         self.fusion = nn.Sequential(
             DepthConvBlock(known, width), *blocks(config.fusion_blocks - 1, width)
         )
+        self.encoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
+        self.decoder_steps = StepBank(ANCHORS, TRANSFORM_CHANNELS)
 
     def fuse(self, known: Foreknowledge) -> Tensor:
         """Return the features."""
