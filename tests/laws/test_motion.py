@@ -287,12 +287,20 @@ class Observed(MotionModel):
         return super().code_frame(frame, state, choice, coder)
 
 
-def test_chains_are_refreshed_in_training_as_in_a_stream() -> None:
+@pytest.mark.parametrize(("period", "refreshed"), [(None, [3, 5]), (3, [4]), (0, [])])
+def test_chains_are_refreshed_in_training_as_in_a_stream(
+    period: int | None, refreshed: list[int]
+) -> None:
     network = Observed(TINY)
-    frames = torch.rand(1, 6, 3, 16, 16)
-    chain = Chain(frames=frames, quality=(30.0,), objective=Objective(rgb_share=0.2), noise=True)
+    chain = Chain(
+        frames=torch.rand(1, 6, 3, 16, 16),
+        quality=(30.0,),
+        objective=Objective(rgb_share=0.2),
+        noise=True,
+        schedule=Schedule(refresh_period=period),
+    )
     losses, _ = chain.code(network, chain.start(network), range(1, 6))
-    assert network.refreshed == [False, False, False, True, False, True]
+    assert [number for number, restarts in enumerate(network.refreshed) if restarts] == refreshed
     assert losses.loss.isfinite().all()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from neuvid.choice import QUALITIES, ROUTES, FrameChoice, FrameKind
-from neuvid.codec.schedule import FIRST_FRAME_ONLY
+from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
 from neuvid.entropy.coder import RateEstimator
 from neuvid.lagrangian import INTRA_LAMBDAS
 from neuvid.models.base import State, VideoModel
@@ -37,7 +37,8 @@ class Chain:
     """Frames [B, T, 3, H, W] that are coded as a stream would be; `noise` is for training.
 
     `quality` is one for each sample, `routes` are those of the frames in turn. `ladder` is the
-    highest quality on each route, where that of a sample is higher.
+    highest quality on each route, where that of a sample is higher. `schedule` says which frames
+    are intra frames, and which restart the features.
     """
 
     frames: Tensor
@@ -46,6 +47,7 @@ class Chain:
     noise: bool
     routes: tuple[int, ...] = (0,)
     ladder: tuple[float, ...] = (QUALITIES - 1.0,) * ROUTES
+    schedule: Schedule = FIRST_FRAME_ONLY
     recompute: bool = False
 
     def start(self, model: VideoModel[Any], *, true_first_frame: bool = False) -> State:
@@ -81,7 +83,7 @@ class Chain:
         return state
 
     def _choice(self, model: VideoModel[Any], number: int, route: int) -> FrameChoice:
-        plan = FIRST_FRAME_ONLY.plan(number, 0, model.refresh_period)
+        plan = self.schedule.plan(number, 0, model.refresh_period)
         if plan.kind is FrameKind.INTRA:
             return FrameChoice(plan.kind, self.quality)
         quality = tuple(min(each, self.ladder[route]) for each in self.quality)

@@ -23,8 +23,9 @@ class Stage:
     still-picture model as it is, or is the true frame with `true_first_frame`. `train` names
     parameters by patterns as in a shell; those after a pattern with a leading "!" are left out.
     With `detach_every` n, gradients go back n frames at most and each n frames are one optimiser
-    step; 0 is the whole chain. `recompute` saves memory by coding each frame once more when its
-    gradient is needed. The learning rate rises over `warm_up_steps`, then falls as a cosine to
+    step; 0 is the whole chain. Features restart every `refresh_period` frames, None for the period
+    of the model. `recompute` saves memory by coding each frame once more when its gradient is
+    needed. The learning rate rises over `warm_up_steps`, then falls as a cosine to
     `final_fraction` of its peak. `batch` counts the samples of all processes together.
 
     Raises InvalidSetting when a field is out of range.
@@ -39,6 +40,7 @@ class Stage:
     train: tuple[str, ...] = ("*",)
     detach_every: int = 0
     true_first_frame: bool = False
+    refresh_period: int | None = None
     recompute: bool = False
     photo_share: float = 0.25
     warm_up_steps: int = 0

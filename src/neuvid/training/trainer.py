@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from neuvid.codec.schedule import Schedule
 from neuvid.errors import InvalidSetting, NeuvidError
 from neuvid.models.checkpoint import read_weights, save_model
 from neuvid.models.presets import build_model
@@ -232,6 +233,7 @@ class Trainer:
             ladder=ladder,
             objective=self.recipe.objective,
             noise=True,
+            schedule=Schedule(refresh_period=stage.refresh_period),
             recompute=stage.recompute,
         )
         with self.fabric.autocast():
