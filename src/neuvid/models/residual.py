@@ -38,7 +38,7 @@ from neuvid.nn.blocks import (
 from neuvid.nn.motion import compensate_features, compensate_picture
 from neuvid.nn.rounding import lower_bound
 
-INTRA_LEAD = 12.0  # added to the quality of intra frames, on which long chains live
+INTRA_LEAD = 20.0  # added to the quality of intra frames, on which long chains live
 ROOT_MIN = math.sqrt(SCALE_MIN)
 TRANSFORM_CHANNELS = 96  # degrees of freedom of 8x8 pixels of 4:2:0 video
 
