@@ -12,13 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuvid.entropy.tables import EntropyTables, gaussian_tables, laplace_tables
+from neuvid.entropy.tables import (
+    EntropyTables,
+    flag_tables,
+    gaussian_tables,
+    laplace_tables,
+)
 
 SCALE_MIN = 0.11  # standard deviations in quantiser steps
 SCALE_MAX = 64.0
 SCALE_USEFUL = 0.12  # at or below it a value is taken as 0 and not coded
 SCALE_LEVELS = 128
-LAW_ROWS = 2 * SCALE_LEVELS  # of the Gaussian, then of the Laplace law, in the tables
+FLAG_LEVELS = 64
+LOGIT_STEP = 0.25  # between the levels of flags
+LAW_ROWS = 2 * SCALE_LEVELS + FLAG_LEVELS  # of Gaussians, Laplace laws, and flags, in the tables
 SKIP = 0xFFFF  # row of a value that is not coded
 # Squared error, in quantiser steps, that is worth a bit. High-rate theory has 2 ln 2 / 12 = 0.12;
 # less, because later frames and other values profit from what is exact.
@@ -154,6 +161,50 @@ class Laplace(_ScaledLaw):
     def _mass_beyond(self, values: Tensor) -> Tensor:
         tail = 0.5 * torch.exp(-values.abs() / self.scales)
         return torch.where(values < 0, 1 - tail, tail)
+
+
+class Bernoulli:
+    """The law of flags, 0 or 1, which are coded where they are `asked` for; elsewhere they are 0.
+
+    Both are [B, C, h, w]; `logits` are those of the probability of 1.
+    """
+
+    first_row: ClassVar[int] = 2 * SCALE_LEVELS
+
+    def __init__(self, logits: Tensor, asked: Tensor) -> None:
+        self.logits = logits
+        self.asked = asked
+        self.shape = logits.shape
+
+    @staticmethod
+    def tables() -> EntropyTables:
+        """Return the rows of all levels."""
+        logits = LOGIT_STEP * (np.arange(FLAG_LEVELS) - FLAG_LEVELS / 2 + 0.5)
+        return flag_tables(1 / (1 + np.exp(-logits)))
+
+    def bits(self, values: Tensor) -> Tensor:
+        """Return -log2 of the probability of each flag."""
+        most = LOGIT_STEP * FLAG_LEVELS / 2
+        logits = self.logits.clamp(-most, most)
+        bits = functional.softplus(logits) - values * logits
+        return torch.where(self.asked, bits / math.log(2), 0.0)
+
+    def frozen(self) -> Bernoulli:
+        """Return the same law without its gradient's history."""
+        return Bernoulli(self.logits.detach(), self.asked)
+
+    def rows(self, thresholds: Tensor) -> Tensor:
+        """Return the row of each logit's level; SKIP where no flag is coded."""
+        levels = (self.logits / LOGIT_STEP + FLAG_LEVELS / 2).floor().clamp(0, FLAG_LEVELS - 1)
+        return torch.where(self.asked, self.first_row + levels.long(), SKIP)
+
+    def quantise(self, values: Tensor) -> Tensor:
+        """Return the flags as they are."""
+        return values
+
+    def coded(self, integers: Tensor) -> Tensor:
+        """Return the flags as they are."""
+        return integers
 
 
 class FactorisedPrior(nn.Module):

@@ -70,6 +70,13 @@ def laplace_tables(scales: NDArray[np.float64]) -> EntropyTables:
     return tables_from_cumulative(cumulative, first_symbol=-LAW_SYMBOL_MAX)
 
 
+def flag_tables(probabilities: NDArray[np.float64]) -> EntropyTables:
+    """Return one row for each probability [rows] of the symbol 1; else the symbol is 0."""
+    zeros, ones = np.zeros_like(probabilities), np.ones_like(probabilities)
+    cumulative = np.stack([zeros, zeros, 1 - probabilities, ones], 1)
+    return tables_from_cumulative(cumulative, first_symbol=-1)
+
+
 def _edges() -> NDArray[np.float64]:
     """Return the bounds of the bins of the symbols -255..255."""
     return np.arange(-LAW_SYMBOL_MAX, LAW_SYMBOL_MAX + 2, dtype=np.float64) - 0.5

@@ -11,11 +11,10 @@ from torch.nn import functional
 from neuvid.choice import QUALITIES
 from neuvid.entropy.coder import LatentCoder
 from neuvid.models.base import GRID
+from neuvid.models.vectors import VectorCoder
 from neuvid.nn.blocks import DepthConvBlock, Down, SignalPointwise, StepBank
 from neuvid.nn.motion import BLOCK, QUARTERS, compensate_picture, search_motion
-from neuvid.nn.rounding import round_to
 from neuvid.priors.checkerboard import (
-    FOUR_STEPS,
     TWO_STEPS,
     code_in_steps,
     skipping_laplace,
@@ -64,7 +63,7 @@ def _change(frame: Tensor, picture: Tensor) -> Tensor:
 
 
 class MotionCoder(nn.Module):
-    """Codes how much changes at each place, then the vectors, as combinations of neighbours.
+    """Codes how much changes at each place, then the vectors.
 
     Activity comes first, so that what stands still costs next to nothing. The context of both is
     the last frame's feature and vectors.
@@ -81,17 +80,8 @@ class MotionCoder(nn.Module):
             SignalPointwise(width, 2 * ACTIVITY_VALUES),
         )
         self.inform = SignalPointwise(ACTIVITY_VALUES, width)
-        self.transform = SignalPointwise(VECTOR_VALUES, VECTOR_VALUES)
-        self.first = SignalPointwise(width, 2 * VECTOR_VALUES)
-        self.adaptors = nn.ModuleList(
-            DepthConvBlock(VECTOR_VALUES + width, width) for _ in FOUR_STEPS[1:]
-        )
-        self.spatial = SignalPointwise(width, 2 * VECTOR_VALUES)
-        self.steps = StepBank(ANCHORS, VECTOR_VALUES)
-        self.inverse = SignalPointwise(VECTOR_VALUES, VECTOR_VALUES)
-        self.refine = nn.Sequential(
-            DepthConvBlock(VECTOR_VALUES + width, width), SignalPointwise(width, VECTOR_VALUES)
-        )
+        self.bank = StepBank(ANCHORS, width)
+        self.vectors = VectorCoder(width)
 
     def code(
         self,
@@ -101,17 +91,15 @@ class MotionCoder(nn.Module):
         positions: Tensor,
         coder: LatentCoder,
     ) -> Motion:
-        """Code what was found (None when reading), given the last vectors and a feature.
-
-        Vectors come back in quarter pixels, so that those of what stands still are zero.
-        """
+        """Code what was found (None when reading), given the last vectors and a feature."""
         before = functional.pixel_unshuffle(last, 2) / BLOCK
         context = self.context(torch.cat((self.temporal(feature), before), 1))
         changes = None if found is None else found.activity / self.change_units(positions)
         activity = self._code_activity(changes, context, coder)
-        informed = context + self.inform(activity)
-        vectors = None if found is None else found.vectors
-        return Motion(self._code_vectors(vectors, informed, self.steps(positions), coder), activity)
+        informed = (context + self.inform(activity)) * self.bank(positions)
+        wanted = None if found is None else found.vectors * QUARTERS
+        vectors = self.vectors.code(wanted, last * QUARTERS, informed, coder)
+        return Motion(vectors / QUARTERS, activity)
 
     def _code_activity(self, changes: Tensor | None, context: Tensor, coder: LatentCoder) -> Tensor:
         def parameters(number: int, coded: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,26 +113,3 @@ class MotionCoder(nn.Module):
         values = None if changes is None else changes.clamp(min=1.0).log2()
         start = torch.zeros_like(context[:, :ACTIVITY_VALUES])
         return code_in_steps(values, TWO_STEPS, parameters, start, coder, law=skipping_laplace)
-
-    def _code_vectors(
-        self, vectors: Tensor | None, context: Tensor, step: Tensor, coder: LatentCoder
-    ) -> Tensor:
-        def parameters(number: int, coded: Tensor) -> tuple[Tensor, Tensor]:
-            if number == 0:
-                params = self.first(context)
-            else:
-                params = self.spatial(
-                    self.adaptors[number - 1](torch.cat((coded * (step / BLOCK), context), 1))
-                )
-            scales, means = params.chunk(2, 1)
-            return scales / step, means / step
-
-        values = None
-        if vectors is not None:
-            values = self.transform(functional.pixel_unshuffle(vectors, 2)) / step
-        start = torch.zeros_like(context[:, :VECTOR_VALUES])
-        coded = code_in_steps(values, FOUR_STEPS, parameters, start, coder, law=skipping_laplace)
-        coded = coded * step
-        details = self.refine(torch.cat((coded / BLOCK, context), 1))
-        decoded = functional.pixel_shuffle(self.inverse(coded) + details, 2)
-        return round_to(decoded, 1 / QUARTERS)

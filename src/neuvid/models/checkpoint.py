@@ -18,7 +18,13 @@ import torch
 from torch import Tensor
 
 from neuvid.entropy.coder import CoderTables
-from neuvid.entropy.distributions import FactorisedPrior, Gaussian, Laplace, scale_thresholds
+from neuvid.entropy.distributions import (
+    Bernoulli,
+    FactorisedPrior,
+    Gaussian,
+    Laplace,
+    scale_thresholds,
+)
 from neuvid.entropy.tables import EntropyTables, tables_from_cumulative
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
 from neuvid.models.base import ModelConfig, VideoModel
@@ -61,8 +67,8 @@ class LoadedModel:
 
 
 def build_tables(model: VideoModel[Any]) -> EntropyTables:
-    """Return the integer tables of a trained model: of both laws, then of each prior of z."""
-    parts = [Gaussian.tables(), Laplace.tables()]
+    """Return the integer tables of a trained model: of all laws, then of each prior of z."""
+    parts = [Gaussian.tables(), Laplace.tables(), Bernoulli.tables()]
     parts += [_prior_tables(prior) for prior in model.factorised_priors()]
     return EntropyTables.concatenate(parts)
 

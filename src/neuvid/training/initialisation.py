@@ -34,9 +34,7 @@ LUMA_WEIGHT, CHROMA_WEIGHT, _ = (3 * weight for weight in PLANE_WEIGHTS)  # in t
 CHROMA_DAMPING = 2.0  # chroma holds about as much detail as luma at twice the frequency
 PRIOR_WIDTH = 0.6  # of the logistic law of z, in quantiser steps
 INTRA_SPREAD, INTER_SPREAD = 1.5, 0.3  # standard deviations at the lowest frequency
-MOTION_SPREADS = (4.0, 4.0) + (1.0,) * 6  # of a mean of vectors and of its differences, in pixels
 CHANGE_UNITS = (0.06, 0.0125)  # at the lowest and the highest quality, of values in [0, 1]
-MOTION_STEPS = (2.0, 0.3)  # of the quantiser at the lowest and the highest quality, in pixels
 
 
 def initialise(model: VideoModel[Any]) -> None:
@@ -352,35 +350,15 @@ def _set_block_laws(conv: nn.Module, places: list[int], *, first: int) -> None:
 
 
 def _initialise_motion(motion: MotionCoder) -> None:
-    """Make vectors Haar combinations: mean and differences of 2x2 blocks, x and y of each.
-
-    Activity begins as the change in units of what quantisation leaves.
-    """
-    transform = torch.zeros(8, 8)
-    for combination in range(4):
-        haar = _haar(*divmod(combination, 2)).flatten()
-        for plane in range(2):
-            transform[2 * combination + plane, 4 * plane : 4 * plane + 4] = haar
-    for conv, matrix in ((motion.transform, transform), (motion.inverse, transform.T)):
-        conv.weight[:, :, 0, 0] = matrix
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    for conv in (motion.first, motion.spatial):
-        conv.weight.mul_(OUTPUT_GAIN)
-        conv.bias.copy_(torch.tensor(MOTION_SPREADS + (0.0,) * 8))  # type: ignore[union-attr]
-    details = _last(motion.refine)
-    details.weight.mul_(OUTPUT_GAIN)
-    nn.init.zeros_(details.bias)  # type: ignore[arg-type]
+    """Make activity the change in units of what quantisation leaves."""
     for law in (motion.first_activity, _last(motion.second_activity)):
         law.weight.mul_(OUTPUT_GAIN)
         law.bias.copy_(torch.tensor((1.0,) * 2 + (0.0,) * 2))  # type: ignore[union-attr]
     motion.inform.weight.mul_(OUTPUT_GAIN)
     nn.init.zeros_(motion.inform.bias)  # type: ignore[arg-type]
+    coarsest, finest = CHANGE_UNITS
     rows = torch.linspace(0, 1, ANCHORS)[:, None]
-    for bank, (coarsest, finest) in (
-        (motion.steps, MOTION_STEPS),
-        (motion.change_units, CHANGE_UNITS),
-    ):
-        bank.vectors.copy_(math.log(coarsest) + rows * math.log(finest / coarsest))
+    motion.change_units.vectors.copy_(math.log(coarsest) + rows * math.log(finest / coarsest))
 
 
 def _adaptor(block: nn.Module) -> nn.Conv2d:

@@ -1,0 +1,192 @@
+"""Lossless coding of block vectors, from a coarse grid to a fine one.
+
+Vectors of a grid of 64 pixels come first. Each finer grid has three more for each of them: first
+that between four known ones, then the two that have known ones on all four sides. A vector is
+most often that of a neighbour, or the one of the last frame: flags tell which, and what is none
+of them is coded as a difference.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuvid.entropy.coder import LatentCoder
+from neuvid.entropy.distributions import Bernoulli
+from neuvid.nn.blocks import DepthConvBlock, Down, SignalPointwise
+from neuvid.priors.checkerboard import skipping_laplace
+
+GRIDS = 3  # that follow the coarsest one
+COARSEST = 1 << GRIDS  # blocks between vectors of the coarsest grid
+AROUND = 4  # known neighbours of a vector
+CANDIDATES = AROUND + 3  # and their median with the last frame's vector, that vector, and zero
+COMPONENTS = 2  # x and y
+RELATIONS = COMPONENTS * (CANDIDATES - 1)  # of the candidates to the first one
+SOFTNESS = 4.0  # quarter pixels; differences much longer than this look alike
+SCALE_LEAST = 1.0  # quarter pixels, of differences that are coded
+
+
+def pad_to(maps: Tensor, multiple: int) -> Tensor:
+    """Return maps [B, C, h, w] whose edges go on until both sides are multiples of a number."""
+    bottom, right = (-side % multiple for side in maps.shape[2:])
+    return functional.pad(maps, (0, right, 0, bottom), mode="replicate")
+
+
+class VectorCoder(nn.Module):
+    """Codes vectors [B, 2, H/8, W/8] in quarter pixels, which are whole numbers.
+
+    The context [B, width, H/16, W/16] is what is known besides.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.coarser = nn.ModuleList(Down(width, width) for _ in range(GRIDS - 1))
+        self.coarsest = _head(width, 1, candidates=2)
+        self.between = nn.ModuleList(_Laws(width, 1) for _ in range(GRIDS))
+        self.beside = nn.ModuleList(_Laws(width, 2) for _ in range(GRIDS))
+
+    def code(
+        self, vectors: Tensor | None, last: Tensor, context: Tensor, coder: LatentCoder
+    ) -> Tensor:
+        """Code vectors (None when reading), given those of the last frame of the same shape.
+
+        Returns them as a decoder sees them.
+        """
+        rows, columns = last.shape[2:]
+        last = pad_to(last, COARSEST)
+        wanted = None if vectors is None else pad_to(vectors, COARSEST)
+        contexts = [pad_to(context, COARSEST // 2)]
+        for down in self.coarser:
+            contexts.append(down(contexts[-1]))
+        place = slice(None, None, COARSEST)
+        known = self._code_coarsest(
+            _at(wanted, place, place), last[..., place, place], contexts, coder
+        )
+        for grid in range(GRIDS):
+            step = COARSEST >> (grid + 1)
+            fine = slice(None, None, step)
+            laws = self.between[grid], self.beside[grid]
+            known = _refine(
+                _at(wanted, fine, fine),
+                known,
+                last[..., fine, fine],
+                contexts[-1 - grid],
+                laws,
+                coder,
+            )
+        return known[..., :rows, :columns]
+
+    def _code_coarsest(
+        self, wanted: Tensor | None, last: Tensor, contexts: list[Tensor], coder: LatentCoder
+    ) -> Tensor:
+        candidates = [last, torch.zeros_like(last)]
+        return _code_one_of(wanted, candidates, self.coarsest(contexts[-1]), coder)
+
+
+class _Laws(nn.Module):
+    """Foresees which candidates are right at `places` places, and by how much they are wrong."""
+
+    def __init__(self, width: int, places: int) -> None:
+        super().__init__()
+        self.body = DepthConvBlock(width + places * RELATIONS, width)
+        self.head = _head(width, places, candidates=CANDIDATES)
+
+    def forward(self, context: Tensor, candidates: list[list[Tensor]]) -> list[Tensor]:
+        """Return parameters [B, P, h, w] for the candidates [B, 2, h, w] of each place."""
+        relations = [_soften(other - first) for first, *others in candidates for other in others]
+        foreseen: Tensor = self.head(self.body(torch.cat((context, *relations), 1)))
+        return list(foreseen.chunk(len(candidates), 1))
+
+
+def _head(width: int, places: int, *, candidates: int) -> SignalPointwise:
+    """Return what foresees for each place a logit for each candidate, and two roots of scales."""
+    head = SignalPointwise(width, places * (candidates + COMPONENTS))
+    nn.init.zeros_(head.weight)
+    nn.init.ones_(head.bias)  # type: ignore[arg-type]
+    return head
+
+
+def _soften(differences: Tensor) -> Tensor:
+    return differences / (differences.abs() + SOFTNESS)
+
+
+def _at(vectors: Tensor | None, rows: slice, columns: slice) -> Tensor | None:
+    return None if vectors is None else vectors[..., rows, columns]
+
+
+def _shifted(vectors: Tensor, down: int, right: int) -> Tensor:
+    """Return for each place the vector so many places below and to the right of it."""
+    rows, columns = vectors.shape[2:]
+    padded = functional.pad(vectors, (1, 1, 1, 1), mode="replicate")
+    return padded[:, :, 1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
+
+
+def _candidates(around: list[Tensor], last: Tensor) -> list[Tensor]:
+    median = torch.stack((*around, last)).sort(0).values[AROUND // 2]
+    return [median, *around, last, torch.zeros_like(last)]
+
+
+def _refine(
+    wanted: Tensor | None,
+    known: Tensor,
+    last: Tensor,
+    context: Tensor,
+    laws: tuple[nn.Module, nn.Module],
+    coder: LatentCoder,
+) -> Tensor:
+    """Return a grid [B, 2, 2h, 2w] of which every second row and column is `known`."""
+    odd, even = slice(1, None, 2), slice(None, None, 2)
+    right, below = _shifted(known, 0, 1), _shifted(known, 1, 0)
+    corners = [known, right, below, _shifted(known, 1, 1)]
+    candidates = _candidates(corners, last[..., odd, odd])
+    (foreseen,) = laws[0](context, [candidates])
+    centre = _code_one_of(_at(wanted, odd, odd), candidates, foreseen, coder)
+
+    sides = [
+        _candidates([known, right, centre, _shifted(centre, -1, 0)], last[..., even, odd]),
+        _candidates([known, below, centre, _shifted(centre, 0, -1)], last[..., odd, even]),
+    ]
+    foreseen = torch.cat(laws[1](context, sides), 2)
+    both = [torch.cat(pair, 2) for pair in zip(*sides, strict=True)]
+    pair = None
+    if wanted is not None:
+        pair = torch.cat((wanted[..., even, odd], wanted[..., odd, even]), 2)
+    beside, under = _code_one_of(pair, both, foreseen, coder).chunk(2, 2)
+    return functional.pixel_shuffle(torch.stack((known, beside, under, centre), 2).flatten(1, 2), 2)
+
+
+def _code_one_of(
+    vectors: Tensor | None, candidates: list[Tensor], foreseen: Tensor, coder: LatentCoder
+) -> Tensor:
+    """Code which candidate each vector is, first come first served, or how far from the first."""
+    chosen = first = candidates[0]
+    is_open = torch.ones_like(first[:, :1], dtype=torch.bool)
+    repeated = _repeated(candidates)
+    for number, candidate in enumerate(candidates):
+        asked = is_open & ~repeated[number]
+        hits = None
+        if vectors is not None:
+            hits = (asked & _same(vectors, candidate)).to(first.dtype)
+        flags = coder.code(hits, Bernoulli(foreseen[:, number : number + 1], asked))
+        is_hit = asked & (flags == 1)
+        chosen = torch.where(is_hit, candidate, chosen)
+        is_open = is_open & ~is_hit
+    roots = foreseen[:, len(candidates) :]
+    scales = torch.where(is_open, SCALE_LEAST + roots.square(), 0.0)
+    missing = None if vectors is None else torch.where(is_open, vectors - first, 0.0)
+    return torch.where(is_open, first + coder.code(missing, skipping_laplace(scales)), chosen)
+
+
+def _same(one: Tensor, other: Tensor) -> Tensor:
+    return (one == other).all(1, keepdim=True)
+
+
+def _repeated(candidates: list[Tensor]) -> list[Tensor]:
+    """Return where each candidate [B, 1, h, w] is one of those before it."""
+    repeated = [torch.zeros_like(candidate[:, :1], dtype=torch.bool) for candidate in candidates]
+    for earlier, later in combinations(range(len(candidates)), 2):
+        repeated[later] = repeated[later] | _same(candidates[earlier], candidates[later])
+    return repeated
