@@ -179,7 +179,7 @@ class Bernoulli:
     @staticmethod
     def tables() -> EntropyTables:
         """Return the rows of all levels."""
-        logits = LOGIT_STEP * (np.arange(FLAG_LEVELS) - FLAG_LEVELS / 2 + 0.5)
+        logits = LOGIT_STEP * (np.arange(FLAG_LEVELS) - FLAG_LEVELS / 2)
         return flag_tables(1 / (1 + np.exp(-logits)))
 
     def bits(self, values: Tensor) -> Tensor:
@@ -195,7 +195,8 @@ class Bernoulli:
 
     def rows(self, thresholds: Tensor) -> Tensor:
         """Return the row of each logit's level; SKIP where no flag is coded."""
-        levels = (self.logits / LOGIT_STEP + FLAG_LEVELS / 2).floor().clamp(0, FLAG_LEVELS - 1)
+        levels = (self.logits / LOGIT_STEP).round() + FLAG_LEVELS / 2
+        levels = levels.clamp(0, FLAG_LEVELS - 1)
         return torch.where(self.asked, self.first_row + levels.long(), SKIP)
 
     def quantise(self, values: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class PsnrControl:
             if abs(error) <= SCENE_PRECISION * slope:
                 break
         if view.number == 0 or view.may_be_cut:
-            self._inter.begin(psnr, quality)
+            self._inter.begin(psnr, quality, INTER_PSNR[SHARED].deviation)
             self._last_quality = quality
         return choice, psnr
 

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FrameStats, FrameView
-from neuvid.rate.planner import SCENE_FRAMES, BitPlanner
+from neuvid.rate.planner import FINEST, SCENE_FRAMES, BitPlanner
 
 HORIZON = 20  # frames in which a small excess is made up for
-REPAYMENT = 64  # frames in which that of a scene's first frame is repaid
+FIRST_REPAYMENT = 80  # frames in which that of a clip's first frame is repaid
+REPAYMENT = 40  # the same of a scene's first frame
+SCENE_SHARE = 0.7  # seconds of the target that a scene's first frame may cost
+CATCH_UP, MOST_CATCH_UP = 0.67, 12.0  # of the quality that an intra frame turns out to lack
 BURST = 4.0  # mean frames of excess from which it is repaid more slowly than in HORIZON
 BURST_REPAYMENT = 36  # frames
 SETTLING = 8  # frames of a new scene after which its excess is known
 UNSURE = 2  # inter frames of a new scene that are tried before they are chosen
+UNSURE_TRIALS = 3
+PRECISION = 1.0  # of the quality that is sought by them
 TURNING, SHORTEST_TURN = 16, 8  # frames in which a new target is reached
 TURN_REPAYMENT = 128  # frames in which the excess of an old target is repaid
 TOLERANCE = 0.5  # change of quality that is not worth making
@@ -72,7 +77,8 @@ class BitrateControl:
         self._follow_target(excess)
         new_scene = view.number == 0 or view.may_be_cut
         if new_scene and view.plan.kind is FrameKind.INTRA:
-            quality = self._planner.scene_quality(view, self._scene_bits(excess))
+            most = SCENE_SHARE * self.target.at(view.seconds)
+            quality = self._planner.scene_quality(view, self._scene_bits(excess), most)
         else:
             quality = self._next_quality(view, excess)
             new_scene = new_scene and self._planner.look(view, quality)
@@ -111,14 +117,33 @@ class BitrateControl:
         return SCENE_FRAMES * self._mean - excess
 
     def _next_quality(self, view: FrameView, excess: float) -> float:
-        wanted = self._wanted_quality(view, excess)
         if self._unsure and view.plan.kind is FrameKind.INTER:
-            self._planner.calibrate(view, wanted)
-            return self._wanted_quality(view, excess)
+            return self._tried_quality(view, excess)
+        wanted = self._wanted_quality(view, excess)
         change = wanted - self._planner.last_quality
-        if self._turning or self._debt.frames > REPAYMENT - SETTLING:
+        if self._turning or self._settling(view):
             return wanted
         return self._planner.last_quality + (GAIN * change if abs(change) > TOLERANCE else 0.0)
+
+    def _tried_quality(self, view: FrameView, excess: float) -> float:
+        """Return the quality of one of a scene's first inter frames, found by trials.
+
+        The first makes up for an intra frame that should have been better.
+        """
+        quality = self._wanted_quality(view, excess)
+        for _ in range(UNSURE_TRIALS):
+            self._planner.calibrate(view, quality)
+            tried, quality = quality, self._wanted_quality(view, excess)
+            if abs(quality - tried) <= PRECISION:
+                break
+        if view.plan.since_intra != 1:
+            return quality
+        missing = CATCH_UP * (quality - self._planner.last_quality)
+        return min(quality + min(max(missing, 0.0), MOST_CATCH_UP), FINEST)
+
+    def _settling(self, view: FrameView) -> bool:
+        """Return whether the excess of a new scene is not known yet."""
+        return self._debt.frames > 0 and view.plan.since_intra <= SETTLING
 
     def _wanted_quality(self, view: FrameView, excess: float) -> float:
         """Return the constant quality at which the budget is met after the horizon."""
@@ -141,8 +166,8 @@ class BitrateControl:
         """Return the debt after this frame, after which there is an excess."""
         if new_scene or view.plan.kind is FrameKind.INTRA:
             return Debt(excess, _repayment(view, 0))
-        debt = self._debt.step()
-        if view.plan.since_intra == SETTLING and debt.frames:
+        settling, debt = self._settling(view), self._debt.step()
+        if settling:
             return Debt(excess, debt.frames)
         if abs(excess - debt.bits) > BURST * self._mean:
             return Debt(excess, max(BURST_REPAYMENT, debt.frames))
@@ -155,5 +180,6 @@ def _is_intra(view: FrameView, ahead: int) -> bool:
 
 def _repayment(view: FrameView, ahead: int) -> int:
     """Return the frames in which an intra frame's excess is repaid: before the next one."""
-    later = (frames for frames in range(1, REPAYMENT) if _is_intra(view, ahead + frames))
-    return next(later, REPAYMENT)
+    most = REPAYMENT if view.number + ahead else FIRST_REPAYMENT
+    later = (frames for frames in range(1, most) if _is_intra(view, ahead + frames))
+    return next(later, most)

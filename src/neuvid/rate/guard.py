@@ -18,6 +18,7 @@ CUT_COST = 1.5  # times an intra frame of the lowest quality that a scene cut ma
 INTRA_ROOM = 0.75  # of the room that an intra frame may take: another cut may follow
 SURGE = 4.0  # times the expected bits that a frame may cost unexpectedly
 SPARE_BITS = 96.0  # that the time of a frame may take beside what a trial tells
+UNKNOWN = 2  # inter frames of a scene after which their cost is known
 TRIALS = 8
 
 
@@ -58,10 +59,10 @@ class BufferGuard:
                 self._planner.begin_scene(quality_of(choice), tried)
         else:
             reserve = self._reserve(bucket.capacity)
-            most = self._steady_quality(view, bucket, reserve)
-            if quality_of(choice) > most:
-                choice = replace(choice, quality=round_quality(most))
-            if not view.may_be_cut:  # else this frame is what the reserve is for
+            if view.plan.since_intra > UNKNOWN:
+                most = self._steady_quality(view, bucket, reserve)
+                choice = replace(choice, quality=min(quality_of(choice), round_quality(most)))
+            if self._strict and not view.may_be_cut:  # else the frame is what the reserve is for
                 room = max(room - reserve, min(room, self._drained(view, 1)))
             if self._strict or view.may_be_cut or self._threatens(view, choice, room):
                 choice, tried = self._fit(view, choice, room)
@@ -76,8 +77,8 @@ class BufferGuard:
         self.control.observe(choice, stats)
 
     def _reserve(self, capacity: float) -> float:
-        """Return the bits that are kept free for a scene cut."""
-        needed = CUT_COST * self._planner.intra_bits(0)
+        """Return the bits that are kept free for a scene cut, for certain if strict."""
+        needed = CUT_COST * self._planner.intra_bits(0) if self._strict else 0.0
         return min(max(needed, RESERVE * capacity), MOST_RESERVE * capacity)
 
     def _drained(self, view: FrameView, frames: int) -> float:

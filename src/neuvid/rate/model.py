@@ -100,10 +100,10 @@ class FrameModel:
         self._last_error = 0.0
         self._learned = 0
 
-    def begin(self, value: float, quality: float) -> None:
+    def begin(self, value: float, quality: float, deviation: float) -> None:
         """Expect a value of plain frames at a quality, and forget the values before."""
         self._move_origin(quality)
-        self.filter.forget(SHARED, value, self._spread)
+        self.filter.forget(SHARED, value, deviation)
         self.level, self._learned = value, 0
         self._trend = self._last_error = 0.0
 

@@ -37,14 +37,15 @@ from neuvid.rate.model import (
 FINEST = QUALITIES - 1
 STEP = 1 / QUALITY_FRACTIONS
 
-# Means and spreads over clips of natural video. Values are logarithms of bits.
+# What is known before a clip, of any family and any natural video: means and wide spreads.
+# Values are logarithms of bits.
 INTER_BITS = {
     SHARED: Weight(0.0, 0.45, 0.03),
-    QUALITY: Weight(0.07, 0.012, 0.0005),
+    QUALITY: Weight(0.06, 0.015, 0.0005),
     RISE: Weight(0.04, 0.03, 0.002),
     REFRESH: Weight(0.3, 0.4),
-    AFTER_INTRA: Weight(-0.8, 0.4),
-    LEVEL + 1: Weight(0.9, 0.4, 0.01),
+    AFTER_INTRA: Weight(-0.6, 0.5),
+    LEVEL + 1: Weight(1.0, 0.4, 0.01),
     LEVEL + 2: Weight(0.5, 0.25, 0.01),
     LEVEL + 3: Weight(0.3, 0.5, 0.01),
     **{ROUTE + route: Weight(0.0, 0.5, 0.005) for route in (1, 2, 3)},
@@ -54,14 +55,14 @@ INTER_NOISE = 0.06
 INTRA_BITS = [Weight(-1.6, 0.5, 0.05), Weight(0.045, 0.01)]  # per pixel at quality 28; quality
 INTRA_NOISE = 0.02
 INTRA_ORIGIN = 28.0  # quality
-INTRA_OVER_PLAIN = Weight(2.45, 0.45)  # of a plain inter frame, at quality 28
-INTRA_OVER_PLAIN_SLOPE = -0.025  # per quality
-MEAN_OVER_PLAIN = 1.4  # bits, not logarithms: some levels of the pattern cost more
+INTRA_OVER_PLAIN = Weight(3.2, 1.2)  # of a plain inter frame, at quality 28
+INTRA_OVER_PLAIN_SLOPE = -0.02  # per quality
+MEAN_OVER_PLAIN = 1.6  # bits, not logarithms: some levels of the pattern cost more
+FIRST_QUALITY = Weight(32.0, 16.0)  # that people ask for
+NEXT_QUALITY = 10.0  # deviation of a scene's quality from that of the scene before
+RATIOS = np.linspace(-2, 2, 9)  # deviations from the usual ratio that are weighed
 
-# How much moves in a new scene is not known yet; its first frame gets what it would take at one
-# quality for the whole scene, at the usual ratio.
 SCENE_FRAMES = 96  # over which the bits of a scene's first frames are planned
-SCENE_SHARE = 20.0  # mean frames that the first frame may cost
 SCENE_TRIALS = 4
 SCENE_PRECISION = 1.0  # quality
 MEAN_RETURN = 0.95  # of the distance to the long mean that is left after a frame
@@ -108,16 +109,17 @@ class BitPlanner:
         """Return what an intra frame is expected to cost."""
         return exp(self._intra.expect(_intra_terms(quality)))
 
-    def scene_quality(self, view: FrameView, bits: float) -> float:
+    def scene_quality(self, view: FrameView, bits: float, most: float) -> float:
         """Return the quality of the first intra frame of a new scene, found by trials.
 
-        `bits` are for SCENE_FRAMES frames.
+        `bits` are for SCENE_FRAMES frames, `most` of them for the first.
         """
         self._forget_intra()
-        quality = round_quality(self._first_quality(bits))
+        known = Weight(self.last_quality, NEXT_QUALITY) if view.number else FIRST_QUALITY
+        quality = round_quality(known.mean)
         for _ in range(SCENE_TRIALS):
             self._learn_intra(quality, view.trial(view.plan.choice(quality)).bits)
-            better = round_quality(self._first_quality(bits))
+            better = round_quality(self._first_quality(bits, most, known))
             if abs(better - quality) <= SCENE_PRECISION:
                 break
             quality = better
@@ -227,13 +229,24 @@ class BitPlanner:
     def _forget_intra(self) -> None:
         self._intra.forget(0, self._intra.weights[0], INTRA_BITS[0].deviation)
 
-    def _first_quality(self, bits: float) -> float:
-        """Return the highest quality of a scene's first frame for bits of SCENE_FRAMES frames."""
+    def _first_quality(self, bits: float, most: float, known: Weight) -> float:
+        """Return the quality of a scene's first frame for the bits of SCENE_FRAMES frames.
+
+        Neither what inter frames will cost nor the quality of the scene is known: each ratio of
+        intra to inter frames would have a quality of its own, and tells by it how likely it is.
+        """
+        qualities = np.array([self._scene_quality_at(bits, ratio) for ratio in RATIOS])
+        surprise = RATIOS**2 + ((qualities - known.mean) / known.deviation) ** 2
+        likely = float(np.average(qualities, weights=np.exp(-surprise / 2)))
+        return min(likely, highest_quality(lambda quality: self.intra_bits(quality) <= most))
+
+    def _scene_quality_at(self, bits: float, ratio: float) -> float:
+        """Return the quality of a scene whose ratio is so many deviations from the usual."""
 
         def fits(quality: float) -> bool:
-            first = self.intra_bits(quality)
-            others = (SCENE_FRAMES - 1) * MEAN_OVER_PLAIN * exp(self._plain(quality))
-            return first + others <= bits and first <= SCENE_SHARE * bits / SCENE_FRAMES
+            plain = exp(self._plain(quality) - ratio * INTRA_OVER_PLAIN.deviation)
+            others = (SCENE_FRAMES - 1) * MEAN_OVER_PLAIN * plain
+            return self.intra_bits(quality) + others <= bits
 
         return highest_quality(fits)
 
@@ -244,7 +257,7 @@ class BitPlanner:
 
     def _begin_inter(self, quality: float) -> None:
         self.last_quality = quality
-        self._inter.begin(self._plain(self.last_quality), self.last_quality)
+        self._inter.begin(self._plain(quality), quality, INTRA_OVER_PLAIN.deviation)
         self._actual = self._expected = exp(self._plain(self.last_quality))
 
 
