@@ -224,7 +224,9 @@ FM_SMALL_VIDEO_RECIPE = Recipe(
         for stage in (
             _small_chain(3, 1200, 1e-3),
             _small_chain(5, 1000, 6e-4),
-            replace(_small_chain(6, 900, 6e-4), final_fraction=0.02),
+            _small_chain(6, 4800, 7e-4),
+            # Long enough for features that restart on the way.
+            replace(_small_chain(9, 500, 3e-4), refresh_period=4, final_fraction=0.02),
         )
     ),
 )
