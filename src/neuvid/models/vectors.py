@@ -45,8 +45,7 @@ class VectorCoder(nn.Module):
         super().__init__()
         self.coarser = nn.ModuleList(Down(width, width) for _ in range(GRIDS - 1))
         self.coarsest = _head(width, 1, candidates=2)
-        self.between = nn.ModuleList(_Laws(width, 1) for _ in range(GRIDS))
-        self.beside = nn.ModuleList(_Laws(width, 2) for _ in range(GRIDS))
+        self.grids = nn.ModuleList(_FinerGrid(width) for _ in range(GRIDS))
 
     def code(
         self, vectors: Tensor | None, last: Tensor, context: Tensor, coder: LatentCoder
@@ -62,28 +61,54 @@ class VectorCoder(nn.Module):
         for down in self.coarser:
             contexts.append(down(contexts[-1]))
         place = slice(None, None, COARSEST)
-        known = self._code_coarsest(
-            _at(wanted, place, place), last[..., place, place], contexts, coder
-        )
-        for grid in range(GRIDS):
-            step = COARSEST >> (grid + 1)
+        first = last[..., place, place]
+        candidates = [first, torch.zeros_like(first)]
+        foreseen = self.coarsest(contexts[-1])
+        known = _code_one_of(_at(wanted, place, place), candidates, foreseen, coder)
+        for number, grid in enumerate(self.grids):
+            step = COARSEST >> (number + 1)
             fine = slice(None, None, step)
-            laws = self.between[grid], self.beside[grid]
-            known = _refine(
-                _at(wanted, fine, fine),
-                known,
-                last[..., fine, fine],
-                contexts[-1 - grid],
-                laws,
-                coder,
-            )
+            context = contexts[-1 - number]
+            known = grid(_at(wanted, fine, fine), known, last[..., fine, fine], context, coder)
         return known[..., :rows, :columns]
 
-    def _code_coarsest(
-        self, wanted: Tensor | None, last: Tensor, contexts: list[Tensor], coder: LatentCoder
+
+class _FinerGrid(nn.Module):
+    """Codes the vectors between and beside those of a grid."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.between = _Laws(width, 1)
+        self.beside = _Laws(width, 2)
+
+    def forward(
+        self,
+        wanted: Tensor | None,
+        known: Tensor,
+        last: Tensor,
+        context: Tensor,
+        coder: LatentCoder,
     ) -> Tensor:
-        candidates = [last, torch.zeros_like(last)]
-        return _code_one_of(wanted, candidates, self.coarsest(contexts[-1]), coder)
+        """Return a grid [B, 2, 2h, 2w] of which every second row and column is `known`."""
+        odd, even = slice(1, None, 2), slice(None, None, 2)
+        right, below = _shifted(known, 0, 1), _shifted(known, 1, 0)
+        corners = [known, right, below, _shifted(known, 1, 1)]
+        candidates = _candidates(corners, last[..., odd, odd])
+        (foreseen,) = self.between(context, [candidates])
+        centre = _code_one_of(_at(wanted, odd, odd), candidates, foreseen, coder)
+
+        sides = [
+            _candidates([known, right, centre, _shifted(centre, -1, 0)], last[..., even, odd]),
+            _candidates([known, below, centre, _shifted(centre, 0, -1)], last[..., odd, even]),
+        ]
+        foreseen = torch.cat(self.beside(context, sides), 2)
+        candidates = [torch.cat(pair, 2) for pair in zip(*sides, strict=True)]
+        both = None
+        if wanted is not None:
+            both = torch.cat((wanted[..., even, odd], wanted[..., odd, even]), 2)
+        at_right, at_bottom = _code_one_of(both, candidates, foreseen, coder).chunk(2, 2)
+        grid = torch.stack((known, at_right, at_bottom, centre), 2)
+        return functional.pixel_shuffle(grid.flatten(1, 2), 2)
 
 
 class _Laws(nn.Module):
@@ -127,35 +152,6 @@ def _shifted(vectors: Tensor, down: int, right: int) -> Tensor:
 def _candidates(around: list[Tensor], last: Tensor) -> list[Tensor]:
     median = torch.stack((*around, last)).sort(0).values[AROUND // 2]
     return [median, *around, last, torch.zeros_like(last)]
-
-
-def _refine(
-    wanted: Tensor | None,
-    known: Tensor,
-    last: Tensor,
-    context: Tensor,
-    laws: tuple[nn.Module, nn.Module],
-    coder: LatentCoder,
-) -> Tensor:
-    """Return a grid [B, 2, 2h, 2w] of which every second row and column is `known`."""
-    odd, even = slice(1, None, 2), slice(None, None, 2)
-    right, below = _shifted(known, 0, 1), _shifted(known, 1, 0)
-    corners = [known, right, below, _shifted(known, 1, 1)]
-    candidates = _candidates(corners, last[..., odd, odd])
-    (foreseen,) = laws[0](context, [candidates])
-    centre = _code_one_of(_at(wanted, odd, odd), candidates, foreseen, coder)
-
-    sides = [
-        _candidates([known, right, centre, _shifted(centre, -1, 0)], last[..., even, odd]),
-        _candidates([known, below, centre, _shifted(centre, 0, -1)], last[..., odd, even]),
-    ]
-    foreseen = torch.cat(laws[1](context, sides), 2)
-    both = [torch.cat(pair, 2) for pair in zip(*sides, strict=True)]
-    pair = None
-    if wanted is not None:
-        pair = torch.cat((wanted[..., even, odd], wanted[..., odd, even]), 2)
-    beside, under = _code_one_of(pair, both, foreseen, coder).chunk(2, 2)
-    return functional.pixel_shuffle(torch.stack((known, beside, under, centre), 2).flatten(1, 2), 2)
 
 
 def _code_one_of(
