@@ -39,13 +39,12 @@ def bitrate_control(target: Bitrate) -> BitrateControl:
     return BitrateControl(target, frame_rate=FRAME_RATE, pixels=PIXELS)
 
 
-def guarded(control: RateController, rate: float, seconds: float, strict: bool) -> BufferGuard:
+def guarded(control: RateController, rate: float, seconds: float) -> BufferGuard:
     return BufferGuard(
         control,
         LeakyBucket(Bitrate(rate), seconds),
         frame_rate=FRAME_RATE,
         pixels=PIXELS,
-        strict=strict,
     )
 
 
@@ -65,7 +64,7 @@ def test_a_bitrate_is_held() -> None:
         for quality in QUALITIES:
             mean = plant.mean_bits(quality)
             control = bitrate_control(Bitrate(mean * FRAME_RATE))
-            run = drive(plant, guarded(control, mean * FRAME_RATE, 1.0, strict=False))
+            run = drive(plant, guarded(control, mean * FRAME_RATE, 1.0))
             errors.append(abs(run.error(mean)))
             first.append(abs(run.error(mean, 0, 96)))
             assert errors[-1] < 0.01, name
@@ -125,14 +124,14 @@ def test_a_strict_buffer_is_never_violated(name: str) -> None:
         controls.append(BufferFeedback(Bitrate(rate), frame_rate=FRAME_RATE))
         controls.append(SlidingWindow(Bitrate(rate), frame_rate=FRAME_RATE, pixels=PIXELS))
     for control in controls:
-        run = drive(plant, guarded(control, rate, seconds, strict=True))
+        run = drive(plant, guarded(control, rate, seconds))
         assert not violations(run.bits, rate, seconds)
         assert np.mean(run.bits) > 0.7 * rate / FRAME_RATE or name == "many cuts"
 
 
 def test_a_buffer_that_does_not_bind_changes_nothing() -> None:
     free = drive(PLANTS["cuts"], FixedQuality(30))
-    kept = drive(PLANTS["cuts"], guarded(FixedQuality(30), 1e9, 1.0, strict=True))
+    kept = drive(PLANTS["cuts"], guarded(FixedQuality(30), 1e9, 1.0))
     assert free.choices == kept.choices
 
 

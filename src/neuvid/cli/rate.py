@@ -190,12 +190,16 @@ def read_bitrate_file(path: Path) -> Bitrate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What was wanted and what came out, in a unit; `rates` tells the rest."""
+    """What was wanted and what came out, in a unit; `rates` tells the rest.
+
+    `kept` tells that a buffer was to be kept, not only watched.
+    """
 
     unit: str
     target: float | None
     actual: float
     rates: RateReport
+    kept: bool
 
     @property
     def error(self) -> float | None:
@@ -239,7 +243,7 @@ class Outcome:
                 f"{self.target:.{digits}f} {self.unit} is out of reach; the nearest is "
                 f"{self.actual:.{digits}f} {self.unit}, at the {self.rates.extreme} quality"
             )
-        if self.rates.buffer_violations:
+        if self.kept and self.rates.buffer_violations:
             count = self.rates.buffer_violations
             warnings.append(f"the buffer is too small for {count} frames at the lowest quality")
         return warnings
@@ -249,13 +253,14 @@ def outcome_of(
     goal: RateGoal | TotalGoal, statistics: StreamStatistics, rates: RateReport, psnr: float | None
 ) -> Outcome:
     """Return what an encoding that had a goal gave; `psnr` is its mean if it was measured."""
+    kept = goal.max_rate is not None
     if psnr is not None and isinstance(goal, RateGoal):
-        return Outcome(unit=DECIBEL, target=goal.psnr, actual=psnr, rates=rates)
+        return Outcome(unit=DECIBEL, target=goal.psnr, actual=psnr, rates=rates, kept=kept)
     if isinstance(goal, TotalGoal) and goal.size is not None:
         size = statistics.video_bits // 8 + statistics.passthrough_bytes
-        return Outcome(unit="bytes", target=goal.size, actual=size, rates=rates)
+        return Outcome(unit="bytes", target=goal.size, actual=size, rates=rates, kept=kept)
     target = None if rates.target is None else rates.target / 1000
-    return Outcome(unit="kbit/s", target=target, actual=rates.actual / 1000, rates=rates)
+    return Outcome(unit="kbit/s", target=target, actual=rates.actual / 1000, rates=rates, kept=kept)
 
 
 def _read_change(field: str, words: list[str]) -> tuple[float, float]:

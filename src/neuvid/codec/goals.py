@@ -39,9 +39,9 @@ class RateGoal:
     """What an encoding aims for: one of `quality`, `bitrate` and `psnr`, within a buffer.
 
     The buffer holds `buffer_seconds` of `max_rate` (bits per second) and drains at it; it is then
-    never violated where the lowest quality can help it. Without `max_rate`, the buffer of a
-    bit rate drains at the bit rate itself; the papers' controllers know nothing of it. A quality
-    takes `route` for inter frames, None for the one that is meant for it.
+    never violated where the lowest quality can help it. Without `max_rate` no buffer is kept; how
+    often one that drains at the bit rate would overflow is told. A quality takes `route` for inter
+    frames, None for the one that is meant for it.
 
     Raises InvalidSetting when a value is out of range or the goals contradict each other.
     """
@@ -86,25 +86,21 @@ class RateGoal:
         """Return the controller for a clip; raise InvalidSetting where the model lacks it."""
         if self.psnr is not None:
             return PsnrControl(self.psnr)
-        bucket, strict = self.bucket(), self.max_rate is not None
         if self.bitrate is None:
-            return guarded(
-                FixedQuality(self.quality or 0.0, self.route), bucket, clip, strict=strict
-            )
-        if self.controller is BitrateController.NEUVID:
-            return guarded(bitrate_control(self.bitrate, model, clip), bucket, clip, strict=strict)
-        control = _paper_control(self.controller, self.bitrate, model, clip)
-        return guarded(control, bucket if strict else None, clip, strict=strict)
+            control: RateController = FixedQuality(self.quality or 0.0, self.route)
+        elif self.controller is BitrateController.NEUVID:
+            control = bitrate_control(self.bitrate, model, clip)
+        else:
+            control = _paper_control(self.controller, self.bitrate, model, clip)
+        return guarded(control, None if self.max_rate is None else self.bucket(), clip)
 
 
-def guarded(
-    control: RateController, bucket: LeakyBucket | None, clip: ClipInfo, *, strict: bool
-) -> RateController:
+def guarded(control: RateController, bucket: LeakyBucket | None, clip: ClipInfo) -> RateController:
     """Return a controller that keeps another one within a buffer, if there is one."""
     if bucket is None:
         return control
     rate = float(clip.frame_rate)
-    return BufferGuard(control, bucket, frame_rate=rate, pixels=pixels_of(clip), strict=strict)
+    return BufferGuard(control, bucket, frame_rate=rate, pixels=pixels_of(clip))
 
 
 def bitrate_control(bitrate: Bitrate, model: LoadedModel, clip: ClipInfo) -> BitrateControl:
@@ -115,6 +111,7 @@ def bitrate_control(bitrate: Bitrate, model: LoadedModel, clip: ClipInfo) -> Bit
         frame_rate=float(clip.frame_rate),
         pixels=pixels_of(clip),
         overhead_bits=8.0 * overhead,
+        frames=clip.frame_count,
     )
 
 

@@ -176,7 +176,7 @@ class _Passes:
     def _total_control(
         self, bits: float, frames: list[CodedFrame], clip: ClipInfo
     ) -> RateController:
-        return guarded(TotalControl(bits, frames), self.goal.bucket(), clip, strict=True)
+        return guarded(TotalControl(bits, frames), self.goal.bucket(), clip)
 
     def _run(self, control_of: Callable[[ClipInfo], RateController], file: BinaryIO) -> _Pass:
         meter = self.goal.meter()

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FrameStats, FrameView
 from neuvid.rate.planner import FINEST, SCENE_FRAMES, BitPlanner
 
-HORIZON = 20  # frames in which a small excess is made up for
+HORIZON = 12  # frames in which a small excess is made up for
 FIRST_REPAYMENT = 80  # frames in which that of a clip's first frame is repaid
 REPAYMENT = 40  # the same of a scene's first frame
-SCENE_SHARE = 0.7  # seconds of the target that a scene's first frame may cost
-CATCH_UP, MOST_CATCH_UP = 0.67, 12.0  # of the quality that an intra frame turns out to lack
+SCENE_SHARE = 1.5  # seconds of the target that a scene's first frame may cost
+CATCH_UP, MOST_CATCH_UP = 0.8, 16.0  # of the quality that an intra frame turns out to lack
 BURST = 4.0  # mean frames of excess from which it is repaid more slowly than in HORIZON
 BURST_REPAYMENT = 36  # frames
 SETTLING = 8  # frames of a new scene after which its excess is known
-UNSURE = 2  # inter frames of a new scene that are tried before they are chosen
-UNSURE_TRIALS = 3
+UNSURE = 2  # inter frames of a new scene or target that are tried before they are chosen
+INTER_TRIALS = 3
 PRECISION = 1.0  # of the quality that is sought by them
 TURNING, SHORTEST_TURN = 16, 8  # frames in which a new target is reached
-TURN_REPAYMENT = 128  # frames in which the excess of an old target is repaid
+TURN_REPAYMENT = 0.02  # of a mean frame by which each frame repays the excess of an old target
 TOLERANCE = 0.5  # change of quality that is not worth making
-GAIN = 0.3  # of other changes
+GAIN = 0.5  # of other changes
+ENDING = 8  # frames at a known end that are tried before they are chosen
 MOST_EXCESS, MOST_CREDIT = 2.0, 0.5  # seconds of the target that are made up for
 
 
@@ -46,14 +48,23 @@ class BitrateControl:
 
     For every frame it looks for the constant quality at which the next HORIZON frames will have
     spent the budget, and moves towards it. The excess of intra frames and of bursts is repaid
-    more slowly than that. The first frames of each scene are found by trials. `frame_rate` is in
-    frames per second, `pixels` are those of a frame; `overhead_bits` are spent beside the frames.
+    more slowly than that. The last SCENE_FRAMES of a clip whose length is known spend what is left
+    at one quality. The first frames of each scene are found by trials. `frame_rate` is in frames
+    per second, `pixels` are those of a frame; `overhead_bits` are spent beside the frames, and
+    `frames` is how many a clip will have, None where that is not known.
     """
 
     def __init__(
-        self, target: Bitrate, *, frame_rate: float, pixels: int, overhead_bits: float = 0.0
+        self,
+        target: Bitrate,
+        *,
+        frame_rate: float,
+        pixels: int,
+        overhead_bits: float = 0.0,
+        frames: int | None = None,
     ) -> None:
         self.target = target
+        self._frames = frames
         self._frame_seconds = 1 / frame_rate
         self._planner = BitPlanner(pixels)
         self._spent = overhead_bits
@@ -109,15 +120,17 @@ class BitrateControl:
         mean = self.target.at(self._seconds) * self._frame_seconds
         self._turning = max(self._turning - 1, 0)
         if self._mean and mean != self._mean:
-            self._turning = TURNING
-            self._debt = Debt(excess, TURN_REPAYMENT)
+            self._turning, self._unsure = TURNING, UNSURE
+            self._frames = None  # the end is no time to make up for an old target
+            self._debt = Debt(excess, ceil(abs(excess) / (TURN_REPAYMENT * mean)))
         self._mean = mean
 
     def _scene_bits(self, excess: float) -> float:
         return SCENE_FRAMES * self._mean - excess
 
     def _next_quality(self, view: FrameView, excess: float) -> float:
-        if self._unsure and view.plan.kind is FrameKind.INTER:
+        ending = 0 < self._left(view) <= ENDING
+        if (self._unsure or ending) and view.plan.kind is FrameKind.INTER:
             return self._tried_quality(view, excess)
         wanted = self._wanted_quality(view, excess)
         change = wanted - self._planner.last_quality
@@ -126,12 +139,12 @@ class BitrateControl:
         return self._planner.last_quality + (GAIN * change if abs(change) > TOLERANCE else 0.0)
 
     def _tried_quality(self, view: FrameView, excess: float) -> float:
-        """Return the quality of one of a scene's first inter frames, found by trials.
+        """Return the quality of an inter frame, found by trials.
 
-        The first makes up for an intra frame that should have been better.
+        The first of a scene makes up for an intra frame that should have been better.
         """
         quality = self._wanted_quality(view, excess)
-        for _ in range(UNSURE_TRIALS):
+        for _ in range(INTER_TRIALS):
             self._planner.calibrate(view, quality)
             tried, quality = quality, self._wanted_quality(view, excess)
             if abs(quality - tried) <= PRECISION:
@@ -147,9 +160,16 @@ class BitrateControl:
 
     def _wanted_quality(self, view: FrameView, excess: float) -> float:
         """Return the constant quality at which the budget is met after the horizon."""
+        if left := self._left(view):
+            return self._planner.steady_quality(view, left * self._mean - excess, left)
         frames = max(self._turning, SHORTEST_TURN) if self._turning else HORIZON
         bits = frames * self._mean - excess + self._debt_after(view, frames)
         return self._planner.steady_quality(view, bits, frames)
+
+    def _left(self, view: FrameView) -> int:
+        """Return the frames to the end of the clip, 0 where it is not in sight."""
+        left = (self._frames or 0) - view.number
+        return left if 0 < left <= SCENE_FRAMES else 0
 
     def _debt_after(self, view: FrameView, frames: int) -> float:
         """Return the bits of debt after so many frames, with those of planned intra frames."""

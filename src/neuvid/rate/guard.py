@@ -16,35 +16,27 @@ RESERVE, MOST_RESERVE = 0.3, 0.8  # of the capacity
 PATTERN = 2  # mean frames that the quality pattern needs, more or less
 CUT_COST = 1.5  # times an intra frame of the lowest quality that a scene cut may cost
 INTRA_ROOM = 0.75  # of the room that an intra frame may take: another cut may follow
-SURGE = 4.0  # times the expected bits that a frame may cost unexpectedly
 SPARE_BITS = 96.0  # that the time of a frame may take beside what a trial tells
-UNKNOWN = 2  # inter frames of a scene after which their cost is known
+UNKNOWN = 2  # inter frames of a scene whose cost only a trial tells
 TRIALS = 8
 
 
 class BufferGuard:
     """Lowers the quality that another controller chooses where a buffer would overflow.
 
-    It plans ahead so that the buffer keeps room for a scene cut, and tries frames that threaten
-    to overflow it, every frame if `strict`: then no packet overflows the buffer unless the lowest
-    quality does. `frame_rate` is in frames per second, `pixels` are those of a frame.
+    It plans ahead so that the buffer keeps room for a scene cut, and tries every frame: no packet
+    overflows the buffer unless the lowest quality does. `frame_rate` is in frames per second,
+    `pixels` are those of a frame.
     """
 
     def __init__(
-        self,
-        control: RateController,
-        bucket: LeakyBucket,
-        *,
-        frame_rate: float,
-        pixels: int,
-        strict: bool,
+        self, control: RateController, bucket: LeakyBucket, *, frame_rate: float, pixels: int
     ) -> None:
         self.control = control
         self._bucket = bucket
         self._frame_seconds = 1 / frame_rate
-        self._strict = strict
         self._planner = BitPlanner(pixels)
-        self._pending: deque[tuple[float, float]] = deque()  # seconds and bits, exact if tried
+        self._pending: deque[tuple[float, float]] = deque()  # seconds and bits
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the other controller's choice, or one that fits into the buffer."""
@@ -52,22 +44,23 @@ class BufferGuard:
         bucket = copy(self._bucket)
         for seconds, bits in self._pending:
             bucket.add(seconds, bits)
-        room, tried = bucket.room(view.seconds) - SPARE_BITS, None
+        room = bucket.room(view.seconds) - SPARE_BITS
         if choice.kind is FrameKind.INTRA:
             choice, tried = self._fit(view, choice, INTRA_ROOM * room)
             if view.number == 0 or view.may_be_cut:
                 self._planner.begin_scene(quality_of(choice), tried)
         else:
             reserve = self._reserve(bucket.capacity)
-            if view.plan.since_intra > UNKNOWN:
-                most = self._steady_quality(view, bucket, reserve)
-                choice = replace(choice, quality=min(quality_of(choice), round_quality(most)))
-            if self._strict and not view.may_be_cut:  # else the frame is what the reserve is for
+            if view.plan.since_intra <= UNKNOWN:
+                self._planner.calibrate(view, quality_of(choice))
+            most = self._steady_quality(view, bucket, reserve)
+            if quality_of(choice) > most:
+                choice = replace(choice, quality=round_quality(most))
+            if not view.may_be_cut:  # else the frame is what the reserve is for
                 room = max(room - reserve, min(room, self._drained(view, 1)))
-            if self._strict or view.may_be_cut or self._threatens(view, choice, room):
-                choice, tried = self._fit(view, choice, room)
-        expected = self._planner.expect(view, choice)
-        self._pending.append((view.seconds, expected if tried is None else tried))
+            choice, tried = self._fit(view, choice, room)
+        self._planner.expect(view, choice)
+        self._pending.append((view.seconds, tried))
         return choice
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
@@ -77,8 +70,8 @@ class BufferGuard:
         self.control.observe(choice, stats)
 
     def _reserve(self, capacity: float) -> float:
-        """Return the bits that are kept free for a scene cut, for certain if strict."""
-        needed = CUT_COST * self._planner.intra_bits(0) if self._strict else 0.0
+        """Return the bits that are kept free for a scene cut."""
+        needed = CUT_COST * self._planner.intra_bits(0)
         return min(max(needed, RESERVE * capacity), MOST_RESERVE * capacity)
 
     def _drained(self, view: FrameView, frames: int) -> float:
@@ -89,9 +82,6 @@ class BufferGuard:
         kept = min(reserve + self._drained(view, PATTERN), MOST_RESERVE * bucket.capacity)
         bits = self._drained(view, HORIZON) + bucket.room(view.seconds) - kept
         return self._planner.steady_quality(view, bits, HORIZON)
-
-    def _threatens(self, view: FrameView, choice: FrameChoice, room: float) -> bool:
-        return SURGE * self._planner.frame_bits(view, choice) > room
 
     def _fit(self, view: FrameView, choice: FrameChoice, room: float) -> tuple[FrameChoice, float]:
         """Return a choice that fits, by trials, and its bits; the lowest quality if none does."""

@@ -29,6 +29,7 @@ TREND_GAIN = 0.5  # of the drift in the mean of these products
 MOST_DRIFT = 0.3  # per frame, as a share of the spread of values
 OUTLIER = 3.0  # standard deviations
 LEVEL_FRAMES = 32  # of the long mean
+LEVEL_VARIANCE = 0.4  # of the long mean around that of the first frames
 SETTLING_FRAMES = 4  # at the start, which the long mean leaves out
 
 
@@ -106,6 +107,11 @@ class FrameModel:
         self.filter.forget(SHARED, value, deviation)
         self.level, self._learned = value, 0
         self._trend = self._last_error = 0.0
+
+    @property
+    def level_variance(self) -> float:
+        """How uncertain the long mean is, of which a few frames tell little."""
+        return LEVEL_VARIANCE / (1 + self._learned / SETTLING_FRAMES)
 
     def terms(self, plan: FramePlan, choice: FrameChoice, last_quality: float) -> Vector:
         """Return the terms of a frame."""

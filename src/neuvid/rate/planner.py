@@ -55,17 +55,17 @@ INTER_NOISE = 0.06
 INTRA_BITS = [Weight(-1.6, 0.5, 0.05), Weight(0.045, 0.01)]  # per pixel at quality 28; quality
 INTRA_NOISE = 0.02
 INTRA_ORIGIN = 28.0  # quality
-INTRA_OVER_PLAIN = Weight(3.2, 1.2)  # of a plain inter frame, at quality 28
+INTRA_OVER_PLAIN = Weight(4.0, 1.3)  # of a plain inter frame, at quality 28
 INTRA_OVER_PLAIN_SLOPE = -0.02  # per quality
 MEAN_OVER_PLAIN = 1.6  # bits, not logarithms: some levels of the pattern cost more
-FIRST_QUALITY = Weight(32.0, 16.0)  # that people ask for
+FIRST_QUALITY = Weight(32.0, 12.0)  # that people ask for
 NEXT_QUALITY = 10.0  # deviation of a scene's quality from that of the scene before
 RATIOS = np.linspace(-2, 2, 9)  # deviations from the usual ratio that are weighed
 
 SCENE_FRAMES = 96  # over which the bits of a scene's first frames are planned
 SCENE_TRIALS = 4
 SCENE_PRECISION = 1.0  # quality
-MEAN_RETURN = 0.95  # of the distance to the long mean that is left after a frame
+MEAN_RETURN = 0.98  # of the distance to the long mean that is left after a frame
 BIAS_MEMORY = 1 / 32  # weight of the last frame
 MOST_BIAS = 1.5
 SURPRISE = 0.7  # logarithm of the bits over what was expected
@@ -139,9 +139,9 @@ class BitPlanner:
         inter = [plan for plan in plans if plan.kind is FrameKind.INTER]
         terms = [model.terms(plan, plan.choice(model.origin), FINEST) for plan in inter]
         logs = np.array([model.filter.expect(term) for term in terms])
-        logs += (model.level - model.filter.weights[SHARED]) * (
-            1 - MEAN_RETURN ** np.arange(len(logs))
-        )
+        # Half a variance: the mean of bits whose logarithm is uncertain
+        change = model.level - model.filter.weights[SHARED] + model.level_variance / 2
+        logs += change * (1 - MEAN_RETURN ** np.arange(len(logs)))
         costs = self._bias() * np.exp(logs)
         slope = max(model.filter.weights[QUALITY], LEAST_SLOPE)
         rise = max(model.filter.weights[RISE], 0.0)
