@@ -8,12 +8,13 @@ from math import ceil
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FrameStats, FrameView
-from neuvid.rate.planner import FINEST, SCENE_FRAMES, BitPlanner
+from neuvid.rate.planner import FINEST, BitPlanner, SceneBudget
 
 HORIZON = 12  # frames in which a small excess is made up for
 FIRST_REPAYMENT = 80  # frames in which that of a clip's first frame is repaid
 REPAYMENT = 40  # the same of a scene's first frame
-SCENE_SHARE = 1.5  # seconds of the target that a scene's first frame may cost
+SCENE_FRAMES = 96  # over which the bits of a scene are planned, and those before a known end
+SCENE_SECONDS, SCENE_SHARE = 1.4, 0.4  # of the target, of these bits: most for its first frame
 CATCH_UP, MOST_CATCH_UP = 0.8, 16.0  # of the quality that an intra frame turns out to lack
 BURST = 4.0  # mean frames of excess from which it is repaid more slowly than in HORIZON
 BURST_REPAYMENT = 36  # frames
@@ -88,14 +89,16 @@ class BitrateControl:
         self._follow_target(excess)
         new_scene = view.number == 0 or view.may_be_cut
         if new_scene and view.plan.kind is FrameKind.INTRA:
-            most = SCENE_SHARE * self.target.at(view.seconds)
-            quality = self._planner.scene_quality(view, self._scene_bits(excess), most)
+            quality = self._planner.scene_quality(view, self._scene_budget(view, excess))
         else:
             quality = self._next_quality(view, excess)
             new_scene = new_scene and self._planner.look(view, quality)
             if new_scene:
-                bits = self._scene_bits(excess)
-                quality = self._planner.steady_quality(view, bits, SCENE_FRAMES)
+                budget = self._scene_budget(view, excess)
+                quality = min(
+                    self._planner.steady_quality(view, budget.bits, budget.frames),
+                    self._planner.steady_quality(view, budget.first, 1),
+                )
         choice = view.plan.choice(quality)
         after = excess + self._planner.expect(view, choice) - self._mean
         self._debt = self._next_debt(view, after, new_scene=new_scene)
@@ -125,8 +128,11 @@ class BitrateControl:
             self._debt = Debt(excess, ceil(abs(excess) / (TURN_REPAYMENT * mean)))
         self._mean = mean
 
-    def _scene_bits(self, excess: float) -> float:
-        return SCENE_FRAMES * self._mean - excess
+    def _scene_budget(self, view: FrameView, excess: float) -> SceneBudget:
+        frames = self._left(view) or SCENE_FRAMES
+        bits = max(frames * self._mean - excess, self._mean)
+        most = SCENE_SECONDS * self.target.at(view.seconds)
+        return SceneBudget(bits, frames, min(most, SCENE_SHARE * bits))
 
     def _next_quality(self, view: FrameView, excess: float) -> float:
         ending = 0 < self._left(view) <= ENDING
@@ -139,20 +145,24 @@ class BitrateControl:
         return self._planner.last_quality + (GAIN * change if abs(change) > TOLERANCE else 0.0)
 
     def _tried_quality(self, view: FrameView, excess: float) -> float:
-        """Return the quality of an inter frame, found by trials.
-
-        The first of a scene makes up for an intra frame that should have been better.
-        """
+        """Return the quality of an inter frame, found by trials."""
         quality = self._wanted_quality(view, excess)
         for _ in range(INTER_TRIALS):
             self._planner.calibrate(view, quality)
             tried, quality = quality, self._wanted_quality(view, excess)
             if abs(quality - tried) <= PRECISION:
                 break
-        if view.plan.since_intra != 1:
-            return quality
+        return self._caught_up(view, excess, quality) if view.plan.since_intra == 1 else quality
+
+    def _caught_up(self, view: FrameView, excess: float, quality: float) -> float:
+        """Return a quality that makes up for that of the intra frame before, if it can be paid."""
         missing = CATCH_UP * (quality - self._planner.last_quality)
-        return min(quality + min(max(missing, 0.0), MOST_CATCH_UP), FINEST)
+        if missing <= 0:
+            return quality
+        better = min(quality + min(missing, MOST_CATCH_UP), float(FINEST))
+        self._planner.calibrate(view, better)
+        most = self._scene_budget(view, excess).first
+        return max(quality, min(better, self._planner.steady_quality(view, most, 1)))
 
     def _settling(self, view: FrameView) -> bool:
         """Return whether the excess of a new scene is not known yet."""

@@ -62,7 +62,6 @@ FIRST_QUALITY = Weight(32.0, 12.0)  # that people ask for
 NEXT_QUALITY = 10.0  # deviation of a scene's quality from that of the scene before
 RATIOS = np.linspace(-2, 2, 9)  # deviations from the usual ratio that are weighed
 
-SCENE_FRAMES = 96  # over which the bits of a scene's first frames are planned
 SCENE_TRIALS = 4
 SCENE_PRECISION = 1.0  # quality
 MEAN_RETURN = 0.98  # of the distance to the long mean that is left after a frame
@@ -81,6 +80,15 @@ class _Expected:
     last_quality: float
     bits: float
     surprise: float
+
+
+@dataclass(frozen=True, slots=True)
+class SceneBudget:
+    """What a new scene may cost: `bits` for so many frames, up to `first` for the first of them."""
+
+    bits: float
+    frames: int
+    first: float
 
 
 class BitPlanner:
@@ -109,17 +117,14 @@ class BitPlanner:
         """Return what an intra frame is expected to cost."""
         return exp(self._intra.expect(_intra_terms(quality)))
 
-    def scene_quality(self, view: FrameView, bits: float, most: float) -> float:
-        """Return the quality of the first intra frame of a new scene, found by trials.
-
-        `bits` are for SCENE_FRAMES frames, `most` of them for the first.
-        """
+    def scene_quality(self, view: FrameView, budget: SceneBudget) -> float:
+        """Return the quality of the first intra frame of a new scene, found by trials."""
         self._forget_intra()
         known = Weight(self.last_quality, NEXT_QUALITY) if view.number else FIRST_QUALITY
         quality = round_quality(known.mean)
         for _ in range(SCENE_TRIALS):
             self._learn_intra(quality, view.trial(view.plan.choice(quality)).bits)
-            better = round_quality(self._first_quality(bits, most, known))
+            better = round_quality(self._first_quality(budget, known))
             if abs(better - quality) <= SCENE_PRECISION:
                 break
             quality = better
@@ -229,24 +234,26 @@ class BitPlanner:
     def _forget_intra(self) -> None:
         self._intra.forget(0, self._intra.weights[0], INTRA_BITS[0].deviation)
 
-    def _first_quality(self, bits: float, most: float, known: Weight) -> float:
-        """Return the quality of a scene's first frame for the bits of SCENE_FRAMES frames.
+    def _first_quality(self, budget: SceneBudget, known: Weight) -> float:
+        """Return the quality of a scene's first frame.
 
         Neither what inter frames will cost nor the quality of the scene is known: each ratio of
         intra to inter frames would have a quality of its own, and tells by it how likely it is.
         """
-        qualities = np.array([self._scene_quality_at(bits, ratio) for ratio in RATIOS])
+        qualities = np.array([self._scene_quality_at(budget, ratio) for ratio in RATIOS])
         surprise = RATIOS**2 + ((qualities - known.mean) / known.deviation) ** 2
         likely = float(np.average(qualities, weights=np.exp(-surprise / 2)))
-        return min(likely, highest_quality(lambda quality: self.intra_bits(quality) <= most))
+        return min(
+            likely, highest_quality(lambda quality: self.intra_bits(quality) <= budget.first)
+        )
 
-    def _scene_quality_at(self, bits: float, ratio: float) -> float:
+    def _scene_quality_at(self, budget: SceneBudget, ratio: float) -> float:
         """Return the quality of a scene whose ratio is so many deviations from the usual."""
 
         def fits(quality: float) -> bool:
             plain = exp(self._plain(quality) - ratio * INTRA_OVER_PLAIN.deviation)
-            others = (SCENE_FRAMES - 1) * MEAN_OVER_PLAIN * plain
-            return self.intra_bits(quality) + others <= bits
+            others = (budget.frames - 1) * MEAN_OVER_PLAIN * plain
+            return self.intra_bits(quality) + others <= budget.bits
 
         return highest_quality(fits)
 
