@@ -79,7 +79,7 @@ def test_estimated_bits_are_those_of_the_tables(
 
 @torch.inference_mode()
 def test_what_repeats_is_asked_once(vector_coder: VectorCoder, tables: CoderTables) -> None:
-    """Where all candidates are alike, one flag tells, and its bits are few or its vector odd."""
+    """Where all candidates are alike, one flag tells."""
     writer = SymbolWriter(tables)
     still = torch.zeros(1, 2, 16, 16)
     vector_coder.code(still, still, context_of(still), writer)

@@ -14,7 +14,7 @@ from neuvid.choice import FrameChoice
 from neuvid.models.base import quality_positions
 from neuvid.models.block_motion import ANCHORS, bank_positions
 from neuvid.models.intra import PATCH_VALUES
-from neuvid.nn.blocks import PATCH, DepthConvBlock, Down, SignalPointwise, patchify
+from neuvid.nn.blocks import PATCH, DepthConvBlock, Down, SignalPointwise, pad_to, patchify
 
 DENSITY_MIN = 1e-6  # bits per pixel
 FIRST_DENSITY = -3.0  # before training, as an argument of softplus: 0.05 bits per pixel
@@ -51,9 +51,8 @@ class RateAgent(nn.Module):
         """
         left = patchify((frame - prediction).abs())
         seen = torch.cat((patchify(frame), left, motion / PATCH), 1)
-        bottom, right = (-side % self.multiple for side in seen.shape[2:])
-        seen = functional.pad(seen, (0, right, 0, bottom), mode="replicate")
-        densities = functional.softplus(self.heads(self.body(self.embed(seen))).float())
+        features = self.body(self.embed(pad_to(seen, self.multiple)))
+        densities = functional.softplus(self.heads(features).float())
         rates = densities.mean((2, 3)).clamp(min=DENSITY_MIN).log()
         pixels = frame.shape[2] * frame.shape[3]
         return rates.view(-1, self.routes, ANCHORS) + math.log(pixels)

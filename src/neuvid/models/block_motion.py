@@ -23,7 +23,7 @@ from neuvid.priors.checkerboard import (
 LEVEL_OFFSETS = (0, 8, 4)  # added to the quality at each level of the pattern
 POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
 ANCHORS = 4  # rows of a bank, evenly spread over the positions
-VECTOR_VALUES = 8  # of the four blocks at one position of the motion latent
+VECTOR_VALUES = 8  # x and y of the four blocks at one position of the context
 ACTIVITY_VALUES = 2  # change against the last picture as it is, and against it moved
 BIT_COSTS = (80.0, 6.0)  # of a vector's bit in the search, at the lowest and the highest position
 

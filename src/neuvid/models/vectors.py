@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import Bernoulli
-from neuvid.nn.blocks import DepthConvBlock, Down, SignalPointwise
+from neuvid.nn.blocks import DepthConvBlock, Down, SignalPointwise, pad_to
 from neuvid.priors.checkerboard import skipping_laplace
 
 GRIDS = 3  # that follow the coarsest one
@@ -27,12 +27,6 @@ COMPONENTS = 2  # x and y
 RELATIONS = COMPONENTS * (CANDIDATES - 1)  # of the candidates to the first one
 SOFTNESS = 4.0  # quarter pixels; differences much longer than this look alike
 SCALE_LEAST = 1.0  # quarter pixels, of differences that are coded
-
-
-def pad_to(maps: Tensor, multiple: int) -> Tensor:
-    """Return maps [B, C, h, w] whose edges go on until both sides are multiples of a number."""
-    bottom, right = (-side % multiple for side in maps.shape[2:])
-    return functional.pad(maps, (0, right, 0, bottom), mode="replicate")
 
 
 class VectorCoder(nn.Module):

@@ -28,6 +28,12 @@ def unpatchify(patches: Tensor) -> Tensor:
     return functional.pixel_shuffle(patches, PATCH)
 
 
+def pad_to(maps: Tensor, multiple: int) -> Tensor:
+    """Return maps [B, C, h, w] whose edges go on until both sides are multiples of a number."""
+    bottom, right = (-side % multiple for side in maps.shape[2:])
+    return functional.pad(maps, (0, right, 0, bottom), mode="replicate")
+
+
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution as a matrix product, whose sums do not depend on the number of threads."""
 

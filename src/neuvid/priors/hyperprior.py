@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import FactorisedPrior
-from neuvid.nn.blocks import DepthConvBlock, Down, Up
+from neuvid.nn.blocks import DepthConvBlock, Down, Up, pad_to
 
 REDUCTION = 4  # positions of y along the side of one position of z
 
@@ -29,11 +28,7 @@ class SideInformation(nn.Module):
         Returns features [B, out_channels, 4 ceil(h/4), 4 ceil(w/4)]: the caller crops them.
         """
         height, width = (-(-side // REDUCTION) for side in grid)
-        z = None
-        if y is not None:
-            bottom = height * REDUCTION - grid[0]
-            right = width * REDUCTION - grid[1]
-            z = self.encoder(functional.pad(y, (0, right, 0, bottom), mode="replicate"))
+        z = None if y is None else self.encoder(pad_to(y, REDUCTION))
         features: Tensor = self.decoder(coder.code(z, self.prior.at(positions, height, width)))
         return features
 
