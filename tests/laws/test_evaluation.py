@@ -127,6 +127,10 @@ def test_routes_are_codecs_of_their_own(clip: Path, tmp_path: Path) -> None:
     sizes = {curve.codec: curve.points[0].file_bytes for curve in run.curves}
     assert set(sizes) == {"routes:route=1", "routes:route=3"}
     assert sizes["routes:route=1"] != sizes["routes:route=3"]
+    narrow, wide = (codec_facts(run, name).kmac_per_pixel or 0 for name in sizes)
+    assert 0 < narrow < wide
+    assert f"{narrow:.2f}" in summary(run, "psnr")
+    assert find_codec(str(network), OPTIONS).kmac_per_pixel is None  # the qualities' routes differ
     assert [(failure.codec, failure.reason) for failure in run.failures] == [
         ("tiny:route=1", "route is 1; allowed is 0..0 for tiny")
     ]

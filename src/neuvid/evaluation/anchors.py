@@ -222,6 +222,11 @@ class FfmpegCodec:
         """The program that encodes."""
         return f"{self._family.encoder} of {ffmpeg_version(ffmpeg_path())}"
 
+    @property
+    def kmac_per_pixel(self) -> None:
+        """Not known."""
+        return None
+
     def describe(self, quantiser: float) -> str:
         """Return an encoding in words."""
         return f"QP {quantiser:g}"

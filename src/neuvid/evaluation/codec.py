@@ -33,6 +33,10 @@ class Codec(Protocol):
     def suffix(self) -> str:
         """Of the names of streams."""
 
+    @property
+    def kmac_per_pixel(self) -> float | None:
+        """Thousands of multiply-accumulates of an inter frame, None where they change."""
+
     def qualities(self, points: int) -> list[float]:
         """Return qualities, from the fewest bits to the most."""
 

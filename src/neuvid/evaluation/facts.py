@@ -13,17 +13,18 @@ DRIFT_FRAMES = 32  # at either end of a clip
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecFacts:
-    """Shares, speeds and memory of a codec; None where an encoding does not tell.
+    """Shares, cost, speeds and memory of a codec; None where an encoding does not tell.
 
     `container_share` is that of the files' bytes, 0..1, in the mean over the encodings;
     `rate_error` that of their bits from the targets, in the mean of what they are off either way,
     and `worst_rate_error` at worst. Speeds are all frames over all seconds, in frames per second;
-    memory is the highest peak in bytes.
+    memory is the highest peak in bytes. `kmac_per_pixel` is as the curves have it.
     """
 
     container_share: float | None
     rate_error: float | None
     worst_rate_error: float | None
+    kmac_per_pixel: float | None
     encode_speed: float | None
     decode_speed: float | None
     encode_peak_bytes: int | None
@@ -32,12 +33,14 @@ class CodecFacts:
 
 def codec_facts(evaluation: Evaluation, codec: str) -> CodecFacts:
     """Return what holds for a codec, by its name."""
-    points = [point for curve in _curves(evaluation, codec) for point in curve.points]
+    curves = list(_curves(evaluation, codec))
+    points = [point for curve in curves for point in curve.points]
     errors = [abs(point.rate_error) for point in points if point.rate_error is not None]
     return CodecFacts(
         container_share=_container_share(points),
         rate_error=fmean(errors) if errors else None,
         worst_rate_error=max(errors, default=None),
+        kmac_per_pixel=curves[0].kmac_per_pixel if curves else None,
         encode_speed=_speed(evaluation, codec, "encode_seconds"),
         decode_speed=_speed(evaluation, codec, "decode_seconds"),
         encode_peak_bytes=_highest(points, "encode_peak_bytes"),

@@ -26,6 +26,7 @@ from neuvid.evaluation.ffmpeg import Cost
 from neuvid.evaluation.memory import peak_bytes, reset_peak
 from neuvid.evaluation.source import RawClip
 from neuvid.models.checkpoint import LoadedModel, load_model
+from neuvid.models.complexity import measure_complexity
 from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FixedQuality
 from neuvid.video.clip import open_clip
@@ -74,6 +75,14 @@ class NeuvidCodec:
         model = self._load()
         weights = f"weights {model.digest.hex()[:8]}, {model.arithmetic} arithmetic"
         return f"neuvid {version('neuvid')}, code {_code_digest()[:8]}, {weights}"
+
+    @property
+    def kmac_per_pixel(self) -> float | None:
+        """Those of encoding an inter frame on the route, None where it changes with the quality."""
+        routes = _inter_complexity(self.model, self.device)
+        if self.route is None and len(routes) > 1:
+            return None
+        return routes[self.route or 0]
 
     def describe(self, quality: float) -> str:
         """Return an encoding in words."""
@@ -158,6 +167,13 @@ class NeuvidCodec:
 @cache
 def _load_once(name: str, device: str) -> LoadedModel:
     return load_model(name, device=device)
+
+
+@cache
+def _inter_complexity(name: str, device: str) -> list[float]:
+    """Return the kMAC per pixel of an inter frame, by route."""
+    complexity = measure_complexity(_load_once(name, device).network.config)
+    return [sum(route.values()) for route in complexity.inter]
 
 
 @cache

@@ -48,7 +48,11 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A clip, coded by a codec at several rates; points go from the fewest bits on."""
+    """A clip, coded by a codec at several rates; points go from the fewest bits on.
+
+    `kmac_per_pixel` are thousands of multiply-accumulates of an inter frame, None where they are
+    not known or change with the rate.
+    """
 
     clip: str
     codec: str
@@ -56,6 +60,7 @@ class Curve:
     conditions: Conditions
     threads: int | None
     points: tuple[Point, ...]
+    kmac_per_pixel: float | None = None
 
     def rates(self) -> list[float]:
         """Return the bits per pixel of the points."""

@@ -179,6 +179,7 @@ def _curve(clip: RawClip, codec: Codec, points: list[Point]) -> Curve:
         conditions=conditions,
         threads=codec.threads,
         points=tuple(points),
+        kmac_per_pixel=codec.kmac_per_pixel,
     )
 
 

@@ -12,7 +12,7 @@ from neuvid.evaluation.metrics import METRICS
 from neuvid.evaluation.results import Evaluation
 
 NOTHING = "–"
-FACTS = ("drift", "rate error", "encode frames/s", "decode frames/s")
+FACTS = ("drift", "rate error", "kMAC per pixel", "encode frames/s", "decode frames/s")
 
 
 def summary(evaluation: Evaluation, metric: str) -> str:
@@ -109,5 +109,5 @@ def _refusals(evaluation: Evaluation, metric: str) -> str:
 def _facts(evaluation: Evaluation, codec: str) -> list[str]:
     facts = codec_facts(evaluation, codec)
     error = NOTHING if facts.rate_error is None else f"{100 * facts.rate_error:.2f} %"
-    speeds = (facts.encode_speed, facts.decode_speed)
-    return [error, *(NOTHING if speed is None else f"{speed:.2f}" for speed in speeds)]
+    numbers = (facts.kmac_per_pixel, facts.encode_speed, facts.decode_speed)
+    return [error, *(NOTHING if number is None else f"{number:.2f}" for number in numbers)]

@@ -245,11 +245,12 @@ function drawFacts() {
       text(range && range[1] - range[0], 1), text(data.drifts[metric][codec], 2),
       text(percent(facts.container_share), 1),
       text(percent(facts.rate_error), 2), text(percent(facts.worst_rate_error), 2),
-      text(facts.encode_speed, 2), text(facts.decode_speed, 2),
+      text(facts.kmac_per_pixel, 2), text(facts.encode_speed, 2), text(facts.decode_speed, 2),
       text(mebibytes(facts.encode_peak_bytes), 0), text(mebibytes(facts.decode_peak_bytes), 0)]);
   });
   fill("facts", rows, ["", data.metrics[metric].label, "range", "drift", "container %",
-    "rate error %", "at worst %", "encode frames/s", "decode frames/s", "encode MiB", "decode MiB"]);
+    "rate error %", "at worst %", "kMAC per pixel", "encode frames/s", "decode frames/s",
+    "encode MiB", "decode MiB"]);
 }
 
 function drawSpeed() {
