@@ -11,19 +11,18 @@ from neuvid.rate.controller import FrameStats, FrameView
 from neuvid.rate.planner import FINEST, BitPlanner, SceneBudget
 
 HORIZON = 12  # frames in which a small excess is made up for
-FIRST_REPAYMENT = 80  # frames in which that of a clip's first frame is repaid
-REPAYMENT = 40  # the same of a scene's first frame
+REPAYMENT = 32  # frames in which that of a later scene's first frame is repaid
 SCENE_FRAMES = 96  # over which the bits of a scene are planned, and those before a known end
-SCENE_SECONDS, SCENE_SHARE = 1.4, 0.4  # of the target, of these bits: most for its first frame
+LEAST_FRAMES = 4  # that are planned together at the end of the first of these, and of a hold
+SCENE_SECONDS, SCENE_SHARE = 1.4, 0.32  # of the target, of these bits: most for its first frame
 CATCH_UP, MOST_CATCH_UP = 0.8, 16.0  # of the quality that an intra frame turns out to lack
-BURST = 4.0  # mean frames of excess from which it is repaid more slowly than in HORIZON
-BURST_REPAYMENT = 36  # frames
 SETTLING = 8  # frames of a new scene after which its excess is known
 UNSURE = 2  # inter frames of a new scene or target that are tried before they are chosen
 INTER_TRIALS = 3
 PRECISION = 1.0  # of the quality that is sought by them
-TURNING, SHORTEST_TURN = 16, 8  # frames in which a new target is reached
-TURN_REPAYMENT = 0.02  # of a mean frame by which each frame repays the excess of an old target
+TURN = 16  # frames in which a new target is reached; what they spend is not made up for
+HOLD, HOLD_PART = 24, 8  # frames after these in which it is met, and in each part of them
+TURN_REPAYMENT = 0.01  # of a mean frame by which each frame repays the excess of an old target
 TOLERANCE = 0.5  # change of quality that is not worth making
 GAIN = 0.5  # of other changes
 ENDING = 8  # frames at a known end that are tried before they are chosen
@@ -48,11 +47,12 @@ class BitrateControl:
     """Holds a bit rate: spends on the frames to come what the budget has left.
 
     For every frame it looks for the constant quality at which the next HORIZON frames will have
-    spent the budget, and moves towards it. The excess of intra frames and of bursts is repaid
-    more slowly than that. The last SCENE_FRAMES of a clip whose length is known spend what is left
-    at one quality. The first frames of each scene are found by trials. `frame_rate` is in frames
-    per second, `pixels` are those of a frame; `overhead_bits` are spent beside the frames, and
-    `frames` is how many a clip will have, None where that is not known.
+    spent the budget, and moves towards it. The excess of intra frames is repaid more slowly than
+    that. The first SCENE_FRAMES of the first scene spend their budget at one quality, as the last
+    ones of a clip whose length is known spend what is left. The first frames of each scene are
+    found by trials. `frame_rate` is in frames per second, `pixels` are those of a frame;
+    `overhead_bits` are spent beside the frames, and `frames` is how many a clip will have, None
+    where that is not known.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class BitrateControl:
         self._debt = Debt()
         self._seconds = -self._frame_seconds  # time of the last frame
         self._mean = 0.0  # bits of a frame at the last frame's target
-        self._turning = 0  # frames that are left to reach a new target
+        self._first_end = 0  # frame until which the first scene spends its bits at one quality
+        self._turning = 0  # frames that are left to reach and hold a new target
         self._unsure = 0  # frames that are left to try of a new scene
 
     def set_bitrate(self, rate: float) -> None:
@@ -99,6 +100,8 @@ class BitrateControl:
                     self._planner.steady_quality(view, budget.bits, budget.frames),
                     self._planner.steady_quality(view, budget.first, 1),
                 )
+        if new_scene:
+            self._begin_scene(view)
         choice = view.plan.choice(quality)
         after = excess + self._planner.expect(view, choice) - self._mean
         self._debt = self._next_debt(view, after, new_scene=new_scene)
@@ -123,19 +126,27 @@ class BitrateControl:
         mean = self.target.at(self._seconds) * self._frame_seconds
         self._turning = max(self._turning - 1, 0)
         if self._mean and mean != self._mean:
-            self._turning, self._unsure = TURNING, UNSURE
-            self._frames = None  # the end is no time to make up for an old target
+            self._turning, self._unsure = TURN + HOLD, UNSURE
+            self._frames, self._first_end = None, 0  # no time to make up for an old target
+        if self._turning > HOLD:
             self._debt = Debt(excess, ceil(abs(excess) / (TURN_REPAYMENT * mean)))
         self._mean = mean
 
+    def _begin_scene(self, view: FrameView) -> None:
+        """Drop what was planned for the scene before."""
+        alone = _next_intra(view, SCENE_FRAMES) == SCENE_FRAMES
+        self._first_end = SCENE_FRAMES if view.number == 0 and alone else 0
+        if self._turning <= HOLD:
+            self._turning = 0
+
     def _scene_budget(self, view: FrameView, excess: float) -> SceneBudget:
-        frames = self._left(view) or SCENE_FRAMES
+        frames = self._to_end(view) or SCENE_FRAMES
         bits = max(frames * self._mean - excess, self._mean)
         most = SCENE_SECONDS * self.target.at(view.seconds)
         return SceneBudget(bits, frames, min(most, SCENE_SHARE * bits))
 
     def _next_quality(self, view: FrameView, excess: float) -> float:
-        ending = 0 < self._left(view) <= ENDING
+        ending = 0 < self._to_end(view) <= ENDING
         if (self._unsure or ending) and view.plan.kind is FrameKind.INTER:
             return self._tried_quality(view, excess)
         wanted = self._wanted_quality(view, excess)
@@ -170,16 +181,23 @@ class BitrateControl:
 
     def _wanted_quality(self, view: FrameView, excess: float) -> float:
         """Return the constant quality at which the budget is met after the horizon."""
-        if left := self._left(view):
+        if left := self._to_end(view) or self._to_first_end(view):
             return self._planner.steady_quality(view, left * self._mean - excess, left)
-        frames = max(self._turning, SHORTEST_TURN) if self._turning else HORIZON
+        frames = TURN if self._turning > HOLD else HORIZON
+        if 0 < self._turning <= HOLD:
+            frames = max((self._turning - 1) % HOLD_PART + 1, LEAST_FRAMES)
         bits = frames * self._mean - excess + self._debt_after(view, frames)
         return self._planner.steady_quality(view, bits, frames)
 
-    def _left(self, view: FrameView) -> int:
+    def _to_end(self, view: FrameView) -> int:
         """Return the frames to the end of the clip, 0 where it is not in sight."""
         left = (self._frames or 0) - view.number
         return left if 0 < left <= SCENE_FRAMES else 0
+
+    def _to_first_end(self, view: FrameView) -> int:
+        """Return the frames over which the first scene spends its bits, 0 after them."""
+        left = self._first_end - view.number
+        return max(left, LEAST_FRAMES) if left > 0 else 0
 
     def _debt_after(self, view: FrameView, frames: int) -> float:
         """Return the bits of debt after so many frames, with those of planned intra frames."""
@@ -197,11 +215,7 @@ class BitrateControl:
         if new_scene or view.plan.kind is FrameKind.INTRA:
             return Debt(excess, _repayment(view, 0))
         settling, debt = self._settling(view), self._debt.step()
-        if settling:
-            return Debt(excess, debt.frames)
-        if abs(excess - debt.bits) > BURST * self._mean:
-            return Debt(excess, max(BURST_REPAYMENT, debt.frames))
-        return debt
+        return Debt(excess, debt.frames) if settling else debt
 
 
 def _is_intra(view: FrameView, ahead: int) -> bool:
@@ -210,6 +224,10 @@ def _is_intra(view: FrameView, ahead: int) -> bool:
 
 def _repayment(view: FrameView, ahead: int) -> int:
     """Return the frames in which an intra frame's excess is repaid: before the next one."""
-    most = REPAYMENT if view.number + ahead else FIRST_REPAYMENT
+    return _next_intra(view, REPAYMENT, ahead)
+
+
+def _next_intra(view: FrameView, most: int, ahead: int = 0) -> int:
+    """Return the frames from one to the next planned intra frame, or the most."""
     later = (frames for frames in range(1, most) if _is_intra(view, ahead + frames))
     return next(later, most)
