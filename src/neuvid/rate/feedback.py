@@ -163,6 +163,8 @@ class BitrateControl:
             tried, quality = quality, self._wanted_quality(view, excess)
             if abs(quality - tried) <= PRECISION:
                 break
+        else:
+            quality = min(quality, tried)  # a higher one might cost far more than expected
         return self._caught_up(view, excess, quality) if view.plan.since_intra == 1 else quality
 
     def _caught_up(self, view: FrameView, excess: float, quality: float) -> float:
