@@ -29,9 +29,7 @@ from neuvid.video.frame import ClipInfo, Frame
 
 PSNR_FLOOR = 1e-10  # mean square error of 100 dB
 PACKETS_IN_WORK = 2  # frames whose symbols are being coded while the networks go on
-# Times that errors of the finest frames count where a refresh is decided: later frames inherit
-# them. In training they weigh that much against those of the mean frame.
-INHERITANCE = 1.8
+REFRESH_WORTH = 3.0  # times that frames must cost what a refresh adds before the next one pays
 PACKETS_UNKNOWN = 1  # frames whose size a controller does not know when it chooses the next one
 
 
@@ -78,6 +76,7 @@ class Encoder:
         self._number = 0
         self._last_intra = 0
         self._last_quality = 0.0
+        self._bits_since_restart = 0.0  # those known, after the last intra frame or refresh
         self._trials: dict[FrameChoice, _Coded] = {}  # of the frame that is being chosen for
         self._pending: deque[_Pending] = deque()
         self._unobserved: deque[_Pending] = deque()
@@ -127,7 +126,10 @@ class Encoder:
         """Tell the controller what frames cost, at a time that no thread's speed decides."""
         while len(self._unobserved) > unknown:
             packet = self._unobserved.popleft().packet()
-            self.control.observe(packet.choice, FrameStats(8.0 * packet_bytes(packet, self.header)))
+            bits = 8.0 * packet_bytes(packet, self.header)
+            self.control.observe(packet.choice, FrameStats(bits))
+            restarts = packet.choice.kind is FrameKind.INTRA or packet.choice.refresh
+            self._bits_since_restart = 0.0 if restarts else self._bits_since_restart + bits
 
     def _ready(self, in_work: int) -> list[Packet]:
         packets = []
@@ -160,10 +162,13 @@ class Encoder:
         plan = self._plan(kind, 0)
         if not self.schedule.may_refresh(plan):
             return plan
-        return min(
-            (plan, replace(plan, refresh=True)),
-            key=lambda each: self._cost(frame, each.choice(self._last_quality), INHERITANCE),
+        refreshed = replace(plan, refresh=True)
+        with_it, without = (
+            8 * len(self._try(frame, each.choice(self._last_quality)).payload)
+            for each in (refreshed, plan)
         )
+        pays = self._bits_since_restart >= REFRESH_WORTH * (with_it - without)
+        return refreshed if pays else plan
 
     def _kind(self, frame: Tensor, may_be_cut: bool) -> FrameKind:
         """Decide a scene cut at the quality of the last frame."""
@@ -220,13 +225,13 @@ class Encoder:
         errors = self._errors(frame.cpu()[visible], shown[visible]).clamp_min(PSNR_FLOOR)
         return float(-10 * (errors.log10() * torch.tensor(PLANE_WEIGHTS)).sum())
 
-    def _cost(self, frame: Tensor, choice: FrameChoice, weight: float = 1.0) -> float:
-        """Bits per pixel and weighted distortion, by which cuts and refreshes are decided."""
+    def _cost(self, frame: Tensor, choice: FrameChoice) -> float:
+        """Bits per pixel and weighted distortion, by which scene cuts are decided."""
         tried = self._try(frame, choice)
         errors = self._errors(frame, self.model.network.render(tried.state))
         weights = torch.tensor(PLANE_WEIGHTS, device=errors.device)
         quality = torch.tensor(float(choice.quality))  # type: ignore[arg-type]
         pixels = frame.shape[2] * frame.shape[3]
         distortion = float((3 * errors * weights).sum())
-        value = weight * float(self.model.network.inter_lambdas.at(quality))
+        value = float(self.model.network.inter_lambdas.at(quality))
         return 8 * len(tried.payload) / pixels + value * distortion

@@ -13,11 +13,13 @@ from torch.nn import functional
 from neuvid.choice import FrameChoice
 from neuvid.models.base import quality_positions
 from neuvid.models.block_motion import ANCHORS, bank_positions
-from neuvid.models.intra import PATCH_VALUES
-from neuvid.nn.blocks import PATCH, DepthConvBlock, Down, SignalPointwise, pad_to, patchify
+from neuvid.nn.blocks import PATCH, DepthConvBlock, Down, SignalPointwise, pad_to
+from neuvid.nn.motion import QUARTERS
 
 DENSITY_MIN = 1e-6  # bits per pixel
 FIRST_DENSITY = -3.0  # before training, as an argument of softplus: 0.05 bits per pixel
+BLOCK_VALUES = 5  # differences of Y, U and V, changes of the vector across and down
+LEVELS = 255  # of 8 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +30,11 @@ class AgentConfig:
 
 
 class RateAgent(nn.Module):
-    """Foresees the bits of a frame from the frame, what motion leaves of it, and the motion.
+    """Foresees the bits of a frame from what motion leaves of it, and from how motion changes.
 
-    It expects a density of bits at each place, for each route and at a few qualities; the mean
-    over all places is the rate.
+    Of each block it sees the root mean square differences, and by how much its vector differs from
+    those at the left and above; as logarithms, which bits go with. It expects a density of bits at
+    each place, for each route and at a few qualities; the mean over all places is the rate.
     """
 
     def __init__(self, config: AgentConfig, routes: int) -> None:
@@ -39,7 +42,7 @@ class RateAgent(nn.Module):
         first, last = config.channels[0], config.channels[-1]
         self.routes = routes
         self.multiple = 1 << (len(config.channels) - 1)  # of rows and columns at 1/8
-        self.embed = DepthConvBlock(2 * PATCH_VALUES + 2, first)
+        self.embed = DepthConvBlock(BLOCK_VALUES, first)
         self.body = nn.Sequential(*(Down(*widths) for widths in pairwise(config.channels)))
         self.heads = SignalPointwise(last, routes * ANCHORS)
         nn.init.constant_(self.heads.bias, FIRST_DENSITY)  # type: ignore[arg-type]
@@ -49,19 +52,22 @@ class RateAgent(nn.Module):
 
         Frame and prediction are [B, 3, H, W] in [0, 1], motion is [B, 2, H/8, W/8] in pixels.
         """
-        left = patchify((frame - prediction).abs())
-        seen = torch.cat((patchify(frame), left, motion / PATCH), 1)
-        features = self.body(self.embed(pad_to(seen, self.multiple)))
+        left = functional.avg_pool2d((frame - prediction).square(), PATCH).sqrt()
+        across = functional.pad(motion.diff(dim=3), (1, 0)).abs().sum(1, keepdim=True)
+        down = functional.pad(motion.diff(dim=2), (0, 0, 1, 0)).abs().sum(1, keepdim=True)
+        seen = torch.cat((LEVELS * left, QUARTERS * across, QUARTERS * down), 1)
+        features = self.body(self.embed(pad_to((1.0 + seen).log2(), self.multiple)))
         densities = functional.softplus(self.heads(features).float())
         rates = densities.mean((2, 3)).clamp(min=DENSITY_MIN).log()
         pixels = frame.shape[2] * frame.shape[3]
         return rates.view(-1, self.routes, ANCHORS) + math.log(pixels)
 
 
-def bits_of(foreseen: Tensor, choice: FrameChoice) -> Tensor:
+def bits_of(foreseen: Tensor, choice: FrameChoice, *, refresh_lead: float = 0.0) -> Tensor:
     """Return the bits [B] of a choice, given what an agent foresees [B, routes, ANCHORS]."""
     rows = foreseen[:, choice.route]
-    positions = bank_positions(quality_positions(choice, len(rows), rows), choice.level)
+    quality = quality_positions(choice, len(rows), rows, refresh_lead=refresh_lead)
+    positions = bank_positions(quality, choice.level)
     below = positions.floor().long().clamp(max=ANCHORS - 2)[:, None]
     first, second = (rows.gather(1, row)[:, 0] for row in (below, below + 1))
     return (first + (second - first) * (positions - below[:, 0])).exp()

@@ -59,14 +59,16 @@ class VideoModel(nn.Module, ABC, Generic[S]):
 
     Frames have one of `levels` levels of the quality pattern and one of `routes`. A family without
     `integer_arithmetic` decodes only on machines like that of the encoder. Features restart every
-    `refresh_period` frames unless a schedule says otherwise, 0 for never. `inter_lambdas` weigh the
-    distortion of inter frames. `has_agent` tells whether the model foresees rates.
+    `refresh_period` frames unless a schedule says otherwise, 0 for never; the frames where they do
+    are coded `refresh_lead` qualities higher. `inter_lambdas` weigh the distortion of inter frames.
+    `has_agent` tells whether the model foresees rates.
     """
 
     levels: ClassVar[int] = 3
     routes: ClassVar[int] = 1
     integer_arithmetic: ClassVar[bool] = True
     refresh_period: ClassVar[int] = 0
+    refresh_lead: ClassVar[float] = 0.0
     has_agent: ClassVar[bool] = False
     inter_lambdas: ClassVar[LambdaRange] = INTER_LAMBDAS
     config: ModelConfig
@@ -108,7 +110,15 @@ class VideoModel(nn.Module, ABC, Generic[S]):
         return sorted(priors, key=lambda prior: prior.first_row)
 
 
-def quality_positions(choice: FrameChoice, batch: int, like: Tensor) -> Tensor:
-    """Return the qualities of a choice, one for each sample: [B]."""
+def quality_positions(
+    choice: FrameChoice, batch: int, like: Tensor, *, refresh_lead: float = 0.0
+) -> Tensor:
+    """Return the qualities [B] at which a choice codes each sample."""
     qualities = choice.quality if isinstance(choice.quality, tuple) else (choice.quality,) * batch
-    return torch.tensor(qualities, dtype=torch.float32, device=like.device)
+    positions = torch.tensor(qualities, dtype=torch.float32, device=like.device)
+    return lead(positions, refresh_lead) if choice.refresh else positions
+
+
+def lead(quality: Tensor, qualities: float) -> Tensor:
+    """Return a quality that is higher by so many qualities, up to the highest."""
+    return (quality + qualities).clamp(max=QUALITIES - 1)

@@ -127,7 +127,8 @@ class DynamicHybridModel(ResidualModel):
         reference = self.render(state)
         middle = frame.new_full((state.batch,), (ANCHORS - 1) / 2)
         vectors = find_motion(frame, reference, middle).vectors
-        return partial(bits_of, self.agent(frame, compensate_picture(reference, vectors), vectors))
+        foreseen = self.agent(frame, compensate_picture(reference, vectors), vectors)
+        return partial(bits_of, foreseen, refresh_lead=self.refresh_lead)
 
     def _code_coefficients(
         self, y: Tensor | None, known: Foreknowledge, route: int, coder: LatentCoder

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from neuvid.choice import QUALITIES, FrameChoice, FrameKind
+from neuvid.choice import FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_MIN
 from neuvid.lagrangian import LambdaRange
-from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
+from neuvid.models.base import ModelConfig, State, VideoModel, lead, quality_positions
 from neuvid.models.block_motion import (
     ACTIVITY_VALUES,
     ANCHORS,
@@ -117,6 +117,8 @@ class ResidualModel(VideoModel[ResidualState], ABC):
     The transform is an orthonormal one, so that quantisation weighs errors of pixels against bits.
     """
 
+    refresh_period = 16
+    refresh_lead = 14.0
     inter_lambdas = LambdaRange(5, 1024)
 
     def __init__(self, config: ResidualConfig, prior: nn.Module, decoder: nn.Module) -> None:
@@ -154,9 +156,10 @@ class ResidualModel(VideoModel[ResidualState], ABC):
         self, frame: Tensor | None, state: ResidualState, choice: FrameChoice, coder: LatentCoder
     ) -> ResidualState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        quality = quality_positions(choice, state.batch, self.decoder_bank.vectors)
+        like = self.decoder_bank.vectors
+        quality = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
         if choice.kind is FrameKind.INTRA:
-            led = (quality + INTRA_LEAD).clamp(max=QUALITIES - 1)
+            led = lead(quality, INTRA_LEAD)
             picture = self.intra.code(frame, state.grid, led, coder).clamp(0.0, 1.0)
             return replace(state, picture=picture, feature=None, vectors=None)
         reference = self.render(state)

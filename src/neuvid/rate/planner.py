@@ -43,7 +43,7 @@ INTER_BITS = {
     SHARED: Weight(0.0, 0.45, 0.03),
     QUALITY: Weight(0.06, 0.015, 0.0005),
     RISE: Weight(0.04, 0.03, 0.002),
-    REFRESH: Weight(0.3, 0.4),
+    REFRESH: Weight(0.7, 0.6),
     AFTER_INTRA: Weight(-0.6, 0.5),
     LEVEL + 1: Weight(1.0, 0.4, 0.01),
     LEVEL + 2: Weight(0.5, 0.25, 0.01),

@@ -280,7 +280,7 @@ DYNAMIC_SMALL_AGENT_RECIPE = replace(
     name="dynamic-small-agent",
     stages=(
         replace(
-            _small_chain(6, 800, 2e-3, detach_every=1),
+            _small_chain(6, 800, 5e-3, detach_every=1),
             name="rates of all routes",
             train=AGENT,
             final_fraction=0.02,
