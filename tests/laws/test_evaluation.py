@@ -30,6 +30,7 @@ from neuvid.evaluation.facts import codec_facts, drift, quality_range
 from neuvid.evaluation.ffmpeg import ffmpeg_path
 from neuvid.evaluation.files import read_evaluation, write_evaluation
 from neuvid.evaluation.metrics import measure
+from neuvid.evaluation.own import NeuvidCodec
 from neuvid.evaluation.progress import Progress, ProgressTally
 from neuvid.evaluation.results import Evaluation, Point
 from neuvid.evaluation.run import RunOptions, evaluate
@@ -130,7 +131,9 @@ def test_routes_are_codecs_of_their_own(clip: Path, tmp_path: Path) -> None:
     narrow, wide = (codec_facts(run, name).kmac_per_pixel or 0 for name in sizes)
     assert 0 < narrow < wide
     assert f"{narrow:.2f}" in summary(run, "psnr")
-    assert find_codec(str(network), OPTIONS).kmac_per_pixel is None  # the qualities' routes differ
+    by_quality = find_codec(str(network), OPTIONS)
+    assert isinstance(by_quality, NeuvidCodec)
+    assert by_quality.kmac_per_pixel is None  # routes differ
     assert [(failure.codec, failure.reason) for failure in run.failures] == [
         ("tiny:route=1", "route is 1; allowed is 0..0 for tiny")
     ]
