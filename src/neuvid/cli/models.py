@@ -40,7 +40,7 @@ def _row(name: str) -> dict[str, object]:
         "video_parameters": complexity.video_parameters,
         "agent_parameters": complexity.agent_parameters,
         "intra_kmac_per_pixel": sum(complexity.intra.values()),
-        "inter_kmac_per_pixel": [sum(route.values()) for route in complexity.inter],
+        "inter_kmac_per_pixel": complexity.inter_totals,
         "agent_kmac_per_pixel": sum(complexity.agent.values()),
         "checkpoint": checkpoint_digest(weights).hex() if weights else None,
     }

@@ -172,8 +172,7 @@ def _load_once(name: str, device: str) -> LoadedModel:
 @cache
 def _inter_complexity(name: str, device: str) -> list[float]:
     """Return the kMAC per pixel of an inter frame, by route."""
-    complexity = measure_complexity(_load_once(name, device).network.config)
-    return [sum(route.values()) for route in complexity.inter]
+    return measure_complexity(_load_once(name, device).network.config).inter_totals
 
 
 @cache

@@ -37,6 +37,11 @@ class Complexity:
     inter: tuple[dict[str, float], ...]
     agent: dict[str, float]
 
+    @property
+    def inter_totals(self) -> list[float]:
+        """The kMAC per pixel of all modules for an inter frame, by route."""
+        return [sum(route.values()) for route in self.inter]
+
 
 def measure_complexity(config: ModelConfig) -> Complexity:
     """Return the complexity of the models of a config."""

@@ -11,7 +11,7 @@ from neuvid.rate.controller import FrameStats, FrameView
 from neuvid.rate.planner import FINEST, BitPlanner, SceneBudget
 
 HORIZON = 12  # frames in which a small excess is made up for
-REPAYMENT = 32  # frames in which that of a later scene's first frame is repaid
+REPAYMENT = 32  # frames in which that of an intra frame is repaid, or before the next one
 SCENE_FRAMES = 96  # over which the bits of a scene are planned, and those before a known end
 LEAST_FRAMES = 4  # that are planned together at the end of the first of these, and of a hold
 SCENE_SECONDS, SCENE_SHARE = 1.4, 0.32  # of the target, of these bits: most for its first frame
@@ -207,7 +207,7 @@ class BitrateControl:
         for ahead in range(frames):
             if _is_intra(view, ahead):
                 cost = self._planner.intra_bits(self._planner.last_quality)
-                debt = Debt(debt.bits + cost - self._mean, _repayment(view, ahead))
+                debt = Debt(debt.bits + cost - self._mean, _next_intra(view, REPAYMENT, ahead))
             else:
                 debt = debt.step()
         return debt.bits
@@ -215,18 +215,13 @@ class BitrateControl:
     def _next_debt(self, view: FrameView, excess: float, *, new_scene: bool) -> Debt:
         """Return the debt after this frame, after which there is an excess."""
         if new_scene or view.plan.kind is FrameKind.INTRA:
-            return Debt(excess, _repayment(view, 0))
+            return Debt(excess, _next_intra(view, REPAYMENT))
         settling, debt = self._settling(view), self._debt.step()
         return Debt(excess, debt.frames) if settling else debt
 
 
 def _is_intra(view: FrameView, ahead: int) -> bool:
     return view.later(ahead).kind is FrameKind.INTRA
-
-
-def _repayment(view: FrameView, ahead: int) -> int:
-    """Return the frames in which an intra frame's excess is repaid: before the next one."""
-    return _next_intra(view, REPAYMENT, ahead)
 
 
 def _next_intra(view: FrameView, most: int, ahead: int = 0) -> int:
