@@ -10,7 +10,7 @@ from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FrameStats, FrameView
 from neuvid.rate.planner import FINEST, BitPlanner, SceneBudget
 
-HORIZON = 12  # frames in which a small excess is made up for
+HORIZON = 32  # frames in which a small excess is made up for
 REPAYMENT = 32  # frames in which that of an intra frame is repaid, or before the next one
 SCENE_FRAMES = 96  # over which the bits of a scene are planned, and those before a known end
 LEAST_FRAMES = 4  # that are planned together at the end of the first of these, and of a hold
@@ -21,7 +21,7 @@ UNSURE = 2  # inter frames of a new scene or target that are tried before they a
 INTER_TRIALS = 3
 PRECISION = 1.0  # of the quality that is sought by them
 TURN = 16  # frames in which a new target is reached; what they spend is not made up for
-HOLD, HOLD_PART = 24, 8  # frames after these in which it is met, and in each part of them
+HOLD, HOLD_PART = 32, 16  # frames after these in which it is met, and in each part of them
 TURN_REPAYMENT = 0.01  # of a mean frame by which each frame repays the excess of an old target
 TOLERANCE = 0.5  # change of quality that is not worth making
 GAIN = 0.5  # of other changes
@@ -143,11 +143,13 @@ class BitrateControl:
         frames = self._to_end(view) or SCENE_FRAMES
         bits = max(frames * self._mean - excess, self._mean)
         most = SCENE_SECONDS * self.target.at(view.seconds)
-        return SceneBudget(bits, frames, min(most, SCENE_SHARE * bits))
+        refreshes = sum(view.later(ahead).refresh for ahead in range(frames))
+        return SceneBudget(bits, frames, refreshes, min(most, SCENE_SHARE * bits))
 
     def _next_quality(self, view: FrameView, excess: float) -> float:
         ending = 0 < self._to_end(view) <= ENDING
-        if (self._unsure or ending) and view.plan.kind is FrameKind.INTER:
+        unsure = self._unsure or ending or view.plan.refresh
+        if unsure and view.plan.kind is FrameKind.INTER:
             return self._tried_quality(view, excess)
         wanted = self._wanted_quality(view, excess)
         change = wanted - self._planner.last_quality
@@ -157,12 +159,15 @@ class BitrateControl:
 
     def _tried_quality(self, view: FrameView, excess: float) -> float:
         """Return the quality of an inter frame, found by trials."""
-        quality = self._wanted_quality(view, excess)
+        quality, low, high = self._wanted_quality(view, excess), 0.0, float(FINEST)
         for _ in range(INTER_TRIALS):
             self._planner.calibrate(view, quality)
             tried, quality = quality, self._wanted_quality(view, excess)
             if abs(quality - tried) <= PRECISION:
                 break
+            low, high = (tried, high) if quality > tried else (low, tried)
+            if not low < quality < high:  # bits rise steeply somewhere between
+                quality = (low + high) / 2
         else:
             quality = min(quality, tried)  # a higher one might cost far more than expected
         return self._caught_up(view, excess, quality) if view.plan.since_intra == 1 else quality
@@ -173,7 +178,7 @@ class BitrateControl:
         if missing <= 0:
             return quality
         better = min(quality + min(missing, MOST_CATCH_UP), float(FINEST))
-        self._planner.calibrate(view, better)
+        self._planner.look(view, better)
         most = self._scene_budget(view, excess).first
         return max(quality, min(better, self._planner.steady_quality(view, most, 1)))
 

@@ -17,7 +17,7 @@ PLACES = 16  # places of the quality pattern that are told apart
 
 # Terms whose weighted sum is the value of an inter frame: what all frames share, quality, a rise
 # of quality from the frame before, a refresh, being the first frame after an intra frame, ...
-SHARED, QUALITY, RISE, REFRESH, AFTER_INTRA = range(5)
+SHARED, QUALITY, RISE, REFRESH, REFRESH_QUALITY, AFTER_INTRA = range(6)
 LEVEL = AFTER_INTRA  # + 1, 2, ...; the lowest level has no term of its own
 ROUTE = LEVEL + LEVELS - 1  # + 1, 2, ...; nor has the first route
 PLACE = ROUTE + ROUTES
@@ -63,6 +63,14 @@ class LinearFilter:
         self.weights[term] = weight
         self.covariance[term, :] = self.covariance[:, term] = 0.0
         self.covariance[term, term] = deviation**2
+
+    def tie(self, term: int, weight: Weight, other: int, slope: float) -> None:
+        """Set a weight that changes by `slope` times what another one proves to be off by."""
+        self.weights[term] = weight.mean
+        self.covariance[term, :] = slope * self.covariance[other, :]
+        self.covariance[:, term] = slope * self.covariance[:, other]
+        variance = slope**2 * self.covariance[other, other]
+        self.covariance[term, term] = variance + weight.deviation**2
 
     def move_origin(self, term: int, shared: int, distance: float) -> None:
         """Count a term from a new origin; the weight `shared` takes up the difference."""
@@ -121,8 +129,9 @@ class FrameModel:
         terms[QUALITY] = quality - self.origin
         terms[RISE] = max(quality - last_quality, 0.0)
         terms[REFRESH] = choice.refresh
+        terms[REFRESH_QUALITY] = choice.refresh * terms[QUALITY]
         terms[AFTER_INTRA] = plan.since_intra == 1
-        if choice.level:
+        if choice.level and not choice.refresh:
             terms[LEVEL + choice.level] = 1.0
         if choice.route:
             terms[ROUTE + choice.route] = 1.0
@@ -132,7 +141,7 @@ class FrameModel:
         """Take in the value of a frame and return by how much it was off."""
         self._move_origin(self.origin + terms[QUALITY])
         terms = terms.copy()
-        terms[QUALITY] = 0.0
+        terms[[QUALITY, REFRESH_QUALITY]] = 0.0
         self.filter.advance()
         error = value - self.filter.expect(terms)
         self._adapt(error, self.filter.variance(terms))
@@ -160,3 +169,4 @@ class FrameModel:
         distance, self.origin = quality - self.origin, quality
         self.level += distance * self.filter.weights[QUALITY]
         self.filter.move_origin(QUALITY, SHARED, distance)
+        self.filter.move_origin(REFRESH_QUALITY, REFRESH, distance)

@@ -25,6 +25,7 @@ from neuvid.rate.model import (
     PLACES,
     QUALITY,
     REFRESH,
+    REFRESH_QUALITY,
     RISE,
     ROUTE,
     SHARED,
@@ -41,9 +42,10 @@ STEP = 1 / QUALITY_FRACTIONS
 # Values are logarithms of bits.
 INTER_BITS = {
     SHARED: Weight(0.0, 0.45, 0.03),
-    QUALITY: Weight(0.06, 0.015, 0.0005),
+    QUALITY: Weight(0.04, 0.02, 0.0005),
     RISE: Weight(0.04, 0.03, 0.002),
-    REFRESH: Weight(0.7, 0.6),
+    REFRESH: Weight(2.1, 1.2, 0.02),
+    REFRESH_QUALITY: Weight(0.025, 0.015),
     AFTER_INTRA: Weight(-0.6, 0.5),
     LEVEL + 1: Weight(1.0, 0.4, 0.01),
     LEVEL + 2: Weight(0.5, 0.25, 0.01),
@@ -55,16 +57,18 @@ INTER_NOISE = 0.06
 INTRA_BITS = [Weight(-1.6, 0.5, 0.05), Weight(0.045, 0.01)]  # per pixel at quality 28; quality
 INTRA_NOISE = 0.02
 INTRA_ORIGIN = 28.0  # quality
-INTRA_OVER_PLAIN = Weight(4.0, 1.3)  # of a plain inter frame, at quality 28
-INTRA_OVER_PLAIN_SLOPE = -0.02  # per quality
+INTRA_OVER_PLAIN = Weight(4.3, 1.3)  # of a plain frame; 3.5 in the mean, but too little is worse
+REFRESH_OVER_PLAIN = Weight(-0.36, 0.27)  # at quality 28, beside the next two
+REFRESH_BY_INTRA = 0.73  # of what an intra frame costs more than a plain one
+REFRESH_BY_QUALITY = 0.018
 MEAN_OVER_PLAIN = 1.6  # bits, not logarithms: some levels of the pattern cost more
-FIRST_QUALITY = Weight(32.0, 12.0)  # that people ask for
+FIRST_QUALITY = Weight(32.0, 14.0)  # that people ask for
 NEXT_QUALITY = 10.0  # deviation of a scene's quality from that of the scene before
 RATIOS = np.linspace(-2, 2, 9)  # deviations from the usual ratio that are weighed
 
 SCENE_TRIALS = 4
 SCENE_PRECISION = 1.0  # quality
-MEAN_RETURN = 0.98  # of the distance to the long mean that is left after a frame
+MEAN_RETURN = 0.95  # of the distance to the long mean that is left after a frame
 BIAS_MEMORY = 1 / 32  # weight of the last frame
 MOST_BIAS = 1.5
 SURPRISE = 0.7  # logarithm of the bits over what was expected
@@ -84,10 +88,14 @@ class _Expected:
 
 @dataclass(frozen=True, slots=True)
 class SceneBudget:
-    """What a new scene may cost: `bits` for so many frames, up to `first` for the first of them."""
+    """What a new scene may cost: `bits` for so many frames, up to `first` for the first of them.
+
+    `refreshes` of the frames restart features.
+    """
 
     bits: float
     frames: int
+    refreshes: int
     first: float
 
 
@@ -148,15 +156,16 @@ class BitPlanner:
         change = model.level - model.filter.weights[SHARED] + model.level_variance / 2
         logs += change * (1 - MEAN_RETURN ** np.arange(len(logs)))
         costs = self._bias() * np.exp(logs)
+        refresh = np.array([plan.refresh for plan in inter], dtype=float)
+        steeper = max(model.filter.weights[REFRESH_QUALITY], 0.0)
         slope = max(model.filter.weights[QUALITY], LEAST_SLOPE)
         rise = max(model.filter.weights[RISE], 0.0)
-        first = costs[0] if plans[0].kind is FrameKind.INTER else 0.0
-        others = costs.sum() - first
+        first = np.arange(len(inter)) == 0 if plans[0].kind is FrameKind.INTER else 0.0
 
         def cost(quality: float) -> float:
-            jump = exp(self._surprise + rise * max(quality - self.last_quality, 0.0))
-            change = slope * (quality - model.origin) + self._route_change(inter, quality)
-            inter_cost = exp(change) * (first * jump + others)
+            jump = self._surprise + rise * max(quality - self.last_quality, 0.0)
+            change = (slope + steeper * refresh) * (quality - model.origin) + first * jump
+            inter_cost = costs @ np.exp(change + self._route_change(inter, quality))
             return float(inter_cost + (frames - len(inter)) * self.intra_bits(quality))
 
         return highest_quality(lambda quality: cost(quality) <= bits)
@@ -170,10 +179,13 @@ class BitPlanner:
         return self._surprise > 0
 
     def calibrate(self, view: FrameView, quality: float) -> None:
-        """Try an inter frame, and learn from it as from a coded one."""
+        """Try an inter frame, and learn from it as from a coded one; the rest is a surprise."""
         choice = view.plan.choice(quality)
         terms = self._inter.terms(view.plan, choice, self.last_quality)
-        self._inter.learn(terms, log(view.trial(choice).bits))
+        tried = log(view.trial(choice).bits)
+        self._inter.learn(terms, tried)
+        if choice.refresh:
+            self._surprise = tried - self._inter_log(view.plan, choice)
 
     def frame_bits(self, view: FrameView, choice: FrameChoice) -> float:
         """Return what a frame with this choice is expected to cost."""
@@ -204,7 +216,7 @@ class BitPlanner:
         terms = model.terms(expected.plan, choice, expected.last_quality)
         before = exp(model.filter.expect(terms))
         error = model.learn(terms, log(stats.bits) - expected.surprise)
-        if abs(error) < SURPRISE and not expected.surprise:
+        if abs(error) < SURPRISE and abs(expected.surprise) < SURPRISE:
             self._actual += BIAS_MEMORY * (stats.bits - self._actual)
             self._expected += BIAS_MEMORY * (before - self._expected)
 
@@ -251,25 +263,34 @@ class BitPlanner:
         """Return the quality of a scene whose ratio is so many deviations from the usual."""
 
         def fits(quality: float) -> bool:
-            plain = exp(self._plain(quality) - ratio * INTRA_OVER_PLAIN.deviation)
-            others = (budget.frames - 1) * MEAN_OVER_PLAIN * plain
-            return self.intra_bits(quality) + others <= budget.bits
+            intra = self.intra_bits(quality)
+            over_plain = INTRA_OVER_PLAIN.mean + ratio * INTRA_OVER_PLAIN.deviation
+            refreshes = budget.refreshes * exp(_refresh_over_plain(quality, over_plain))
+            others = (budget.frames - 1 - budget.refreshes) * MEAN_OVER_PLAIN
+            return intra + (refreshes + others) * intra * exp(-over_plain) <= budget.bits
 
         return highest_quality(fits)
 
     def _plain(self, quality: float) -> float:
         """Return the logarithm of the bits that a scene's plain inter frames may cost."""
-        ratio = INTRA_OVER_PLAIN.mean + INTRA_OVER_PLAIN_SLOPE * (quality - INTRA_ORIGIN)
-        return self._intra.expect(_intra_terms(quality)) - ratio
+        return self._intra.expect(_intra_terms(quality)) - INTRA_OVER_PLAIN.mean
 
     def _begin_inter(self, quality: float) -> None:
         self.last_quality = quality
         self._inter.begin(self._plain(quality), quality, INTRA_OVER_PLAIN.deviation)
+        refresh = _refresh_over_plain(quality, INTRA_OVER_PLAIN.mean)
+        weight = Weight(refresh, REFRESH_OVER_PLAIN.deviation)
+        self._inter.filter.tie(REFRESH, weight, SHARED, -REFRESH_BY_INTRA)
         self._actual = self._expected = exp(self._plain(self.last_quality))
 
 
 def _intra_terms(quality: float) -> Vector:
     return np.array([1.0, quality - INTRA_ORIGIN])
+
+
+def _refresh_over_plain(quality: float, intra_over_plain: float) -> float:
+    change = REFRESH_BY_QUALITY * (quality - INTRA_ORIGIN)
+    return REFRESH_OVER_PLAIN.mean + REFRESH_BY_INTRA * intra_over_plain + change
 
 
 def highest_quality(fits: Callable[[float], bool]) -> float:
