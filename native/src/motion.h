@@ -19,9 +19,9 @@ struct Extent {
 
 // Find a vector (x, y) in quarter pixels for each block of `current`, 8-bit luma, which points to
 // where its content is in `reference`. A bit of a vector is worth `bit_cost` of absolute error.
-// `vectors` is [2 (x, y), block rows, block columns].
+// `vectors`, and `last`, those of the frame before, are [2 (x, y), block rows, block columns].
 void search_motion(const std::uint8_t* current, const std::uint8_t* reference, Extent extent,
-                   float bit_cost, std::int16_t* vectors);
+                   const std::int16_t* last, float bit_cost, std::int16_t* vectors);
 
 // Predict a picture [channels, height, width] from `reference` of the same shape and vectors
 // [2 (x, y), block rows, block columns] in pixels. Overlapping windows of the blocks' predictions

@@ -51,14 +51,18 @@ Pictures checked_pictures(const Array<float, 4>& reference, const Array<float, 4
 }
 
 Result<std::int16_t> search(Array<std::uint8_t, 2> current, Array<std::uint8_t, 2> reference,
-                            float bit_cost) {
+                            Array<std::int16_t, 3> last, float bit_cost) {
   const neuvid::Extent extent = checked_extent(current.shape(0), current.shape(1));
   if (reference.shape(0) != extent.height || reference.shape(1) != extent.width)
     throw std::invalid_argument("current and reference must have the same shape");
+  if (last.shape(0) != 2 || last.shape(1) != extent.block_rows() ||
+      last.shape(2) != extent.block_columns())
+    throw std::invalid_argument("last must be [2, height / 8, width / 8]");
   auto vectors = zeros<std::int16_t>({2, extent.block_rows(), extent.block_columns()});
   {
     nb::gil_scoped_release unlocked;
-    neuvid::search_motion(current.data(), reference.data(), extent, bit_cost, vectors.data());
+    neuvid::search_motion(current.data(), reference.data(), extent, last.data(), bit_cost,
+                          vectors.data());
   }
   return vectors;
 }
@@ -105,7 +109,8 @@ std::pair<Result<float>, Result<float>> predict_gradient(Array<float, 4> referen
 }  // namespace
 
 NB_MODULE(_motion, module) {
-  module.def("search", search, "current"_a.noconvert(), "reference"_a.noconvert(), "bit_cost"_a);
+  module.def("search", search, "current"_a.noconvert(), "reference"_a.noconvert(),
+             "last"_a.noconvert(), "bit_cost"_a);
   module.def("predict", predict, "reference"_a.noconvert(), "vectors"_a.noconvert());
   module.def("predict_gradient", predict_gradient, "reference"_a.noconvert(),
              "vectors"_a.noconvert(), "gradient"_a.noconvert());

@@ -31,11 +31,19 @@ std::vector<std::uint8_t> moved(Extent extent, float down, float right) {
   return picture;
 }
 
+std::vector<std::int16_t> search(const std::vector<std::uint8_t>& current,
+                                 const std::vector<std::uint8_t>& reference, Extent extent,
+                                 float bit_cost) {
+  const std::vector<std::int16_t> last(2 * extent.blocks(), 0);
+  std::vector<std::int16_t> vectors(last.size());
+  search_motion(current.data(), reference.data(), extent, last.data(), bit_cost, vectors.data());
+  return vectors;
+}
+
 void search_finds_a_translation() {
   const Extent extent = {64, 96};
   const auto current = moved(extent, 1.5f, -2.25f), reference = moved(extent, 0, 0);
-  std::vector<std::int16_t> vectors(2 * extent.blocks());
-  search_motion(current.data(), reference.data(), extent, 4, vectors.data());
+  const auto vectors = search(current, reference, extent, 4);
   const std::size_t middle = extent.blocks() / 2 + extent.block_columns() / 2;
   check(vectors[middle] == -9, "a horizontal motion is found in quarter pixels");
   check(vectors[extent.blocks() + middle] == 6, "a vertical motion is found in quarter pixels");
@@ -46,16 +54,22 @@ void noise_does_not_move() {
   auto current = moved(extent, 0, 0);
   const auto reference = current;
   for (std::size_t i = 0; i < current.size(); i++) current[i] += (i * 7919 % 5) - 2;
-  std::vector<std::int16_t> vectors(2 * extent.blocks());
-  search_motion(current.data(), reference.data(), extent, 20, vectors.data());
+  const auto vectors = search(current, reference, extent, 20);
   for (const std::int16_t component : vectors) check(component == 0, "noise does not move");
 }
 
 void search_stays_in_the_smallest_picture() {
   const Extent extent = {16, 16};
   const auto current = moved(extent, 40, 40), reference = moved(extent, 0, 0);
-  std::vector<std::int16_t> vectors(2 * extent.blocks());
-  search_motion(current.data(), reference.data(), extent, 0, vectors.data());
+  search(current, reference, extent, 0);
+}
+
+void what_shows_nothing_moves_as_before() {
+  const Extent extent = {64, 96};
+  const std::vector<std::uint8_t> grey(extent.pixels(), 128);
+  std::vector<std::int16_t> last(2 * extent.blocks(), 5), vectors(last.size());
+  search_motion(grey.data(), grey.data(), extent, last.data(), 20, vectors.data());
+  check(vectors == last, "what shows nothing moves as before");
 }
 
 void whole_vectors_copy() {
@@ -123,6 +137,7 @@ int main() {
   search_finds_a_translation();
   noise_does_not_move();
   search_stays_in_the_smallest_picture();
+  what_shows_nothing_moves_as_before();
   whole_vectors_copy();
   any_vector_is_safe();
   gradient_is_the_slope();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -54,9 +55,12 @@ def test_vectors_of_zero_change_nothing() -> None:
     assert torch.equal(compensate_features(features, vectors), features)
 
 
+STILL = torch.zeros(1, 2, 8, 12)
+
+
 def test_search_finds_motion_that_predicts() -> None:
     current, reference = scene(64, 96, down=1.5, right=-2.25), scene(64, 96)
-    vectors = search_motion(current, reference, torch.tensor([4.0]))
+    vectors = search_motion(current, reference, STILL, torch.tensor([4.0]))
     assert vectors[0, :, 4, 6].tolist() == [-2.25, 1.5]
     prediction = compensate_picture(reference[None], vectors)
     inside = (prediction[0] - current)[:, 16:-16, 16:-16]
@@ -66,12 +70,20 @@ def test_search_finds_motion_that_predicts() -> None:
 def test_dearer_bits_make_smoother_vectors() -> None:
     noise = 0.1 * torch.rand(1, 64, 96, generator=torch.Generator().manual_seed(2))
     current, reference = scene(64, 96, right=3.0) + noise, scene(64, 96)
-    cheap, dear = (search_motion(current, reference, torch.tensor([cost])) for cost in (0.0, 100.0))
+    cheap, dear = (
+        search_motion(current, reference, STILL, torch.tensor([cost])) for cost in (0.0, 100.0)
+    )
 
     def roughness(vectors: Tensor) -> float:
         return float(vectors.diff(dim=-1).abs().sum())
 
     assert roughness(dear) < roughness(cheap)
+
+
+def test_what_shows_nothing_moves_as_before() -> None:
+    grey = torch.full((1, 64, 96), 0.5)
+    last = torch.full_like(STILL, -1.25)
+    assert torch.equal(search_motion(grey, grey, last, torch.tensor([20.0])), last)
 
 
 def test_features_move_with_their_pictures() -> None:
@@ -88,6 +100,8 @@ def test_native_functions_refuse_other_shapes() -> None:
     reference, vectors = random_case(1.0)
     with pytest.raises(ValueError, match="vectors must be"):
         _motion.predict(reference.numpy(), vectors[..., :-1].contiguous().numpy())
-    luma = torch.zeros(20, 32, dtype=torch.uint8).numpy()
+    luma, last = np.zeros((64, 96), np.uint8), np.zeros((2, 8, 11), np.int16)
+    with pytest.raises(ValueError, match="last must be"):
+        _motion.search(luma, luma, last, 4.0)
     with pytest.raises(ValueError, match="multiples of 16"):
-        _motion.search(luma, luma, 1.0)
+        _motion.search(luma[:20], luma[:20], last, 4.0)

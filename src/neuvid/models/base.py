@@ -119,6 +119,6 @@ def quality_positions(
     return lead(positions, refresh_lead) if choice.refresh else positions
 
 
-def lead(quality: Tensor, qualities: float) -> Tensor:
+def lead(quality: Tensor, qualities: Tensor | float) -> Tensor:
     """Return a quality that is higher by so many qualities, up to the highest."""
     return (quality + qualities).clamp(max=QUALITIES - 1)

@@ -25,7 +25,7 @@ POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
 ANCHORS = 4  # rows of a bank, evenly spread over the positions
 VECTOR_VALUES = 8  # x and y of the four blocks at one position of the context
 ACTIVITY_VALUES = 2  # change against the last picture as it is, and against it moved
-BIT_COSTS = (80.0, 6.0)  # of a vector's bit in the search, at the lowest and the highest position
+BIT_COSTS = (107.0, 6.0)  # of a vector's bit in the search, at the lowest and the highest position
 
 
 def bank_positions(quality: Tensor, level: int) -> Tensor:
@@ -45,13 +45,17 @@ class Motion:
     activity: Tensor
 
 
-def find_motion(frame: Tensor, reference: Tensor, positions: Tensor) -> Motion:
-    """Return the motion from a frame to a reference, both [B, 3, H, W], without gradient."""
+def find_motion(frame: Tensor, reference: Tensor, last: Tensor, positions: Tensor) -> Motion:
+    """Return the motion from a frame to a reference, both [B, 3, H, W], without gradient.
+
+    `last` [B, 2, H/8, W/8] are the vectors of the frame before, which cost the least to repeat.
+    """
     low, high = BIT_COSTS
     with torch.no_grad():
         costs = low * (high / low) ** (positions / (ANCHORS - 1))
         # Rounded, because powers differ between machines in their last bits.
-        vectors = search_motion(frame[:, 0], reference[:, 0], (16 * costs).round() / 16)
+        costs = (16 * costs).round() / 16
+        vectors = search_motion(frame[:, 0], reference[:, 0], last, costs)
         pictures = (reference, compensate_picture(reference, vectors))
         changes = torch.cat([_change(frame, picture) for picture in pictures], 1)
     return Motion(vectors, changes)

@@ -126,7 +126,7 @@ class DynamicHybridModel(ResidualModel):
         """Return what tells the bits [B] that a choice for an inter frame is expected to take."""
         reference = self.render(state)
         middle = frame.new_full((state.batch,), (ANCHORS - 1) / 2)
-        vectors = find_motion(frame, reference, middle).vectors
+        vectors = find_motion(frame, reference, state.last_vectors(frame), middle).vectors
         foreseen = self.agent(frame, compensate_picture(reference, vectors), vectors)
         return partial(bits_of, foreseen, refresh_lead=self.refresh_lead)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from neuvid.choice import FrameChoice, FrameKind
+from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_MIN
 from neuvid.lagrangian import LambdaRange
@@ -35,10 +35,10 @@ from neuvid.nn.blocks import (
     patchify,
     unpatchify,
 )
-from neuvid.nn.motion import compensate_features, compensate_picture
+from neuvid.nn.motion import BLOCK, compensate_features, compensate_picture
 from neuvid.nn.rounding import lower_bound
 
-INTRA_LEAD = 20.0  # added to the quality of intra frames, on which long chains live
+INTRA_LEADS = (16.0, 20.0)  # of intra frames, on which chains live, at the ends of the range
 ROOT_MIN = math.sqrt(SCALE_MIN)
 TRANSFORM_CHANNELS = 96  # degrees of freedom of 8x8 pixels of 4:2:0 video
 
@@ -64,6 +64,12 @@ class ResidualState(State):
 
     feature: Tensor | None = None  # [B, C, H/8, W/8]
     vectors: Tensor | None = None  # [B, 2, H/8, W/8] in pixels
+
+    def last_vectors(self, like: Tensor) -> Tensor:
+        """Return the vectors of the last frame, zeros where it has none, on the device of `like`."""
+        if self.vectors is not None:
+            return self.vectors
+        return like.new_zeros(self.batch, 2, self.height // BLOCK, self.width // BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ class ResidualModel(VideoModel[ResidualState], ABC):
 
     refresh_period = 16
     refresh_lead = 14.0
-    inter_lambdas = LambdaRange(5, 1024)
+    inter_lambdas = LambdaRange(2.5, 1024)
 
     def __init__(self, config: ResidualConfig, prior: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -159,7 +165,8 @@ class ResidualModel(VideoModel[ResidualState], ABC):
         like = self.decoder_bank.vectors
         quality = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
         if choice.kind is FrameKind.INTRA:
-            led = lead(quality, INTRA_LEAD)
+            low, high = INTRA_LEADS
+            led = lead(quality, low + (high - low) / (QUALITIES - 1) * quality)
             picture = self.intra.code(frame, state.grid, led, coder).clamp(0.0, 1.0)
             return replace(state, picture=picture, feature=None, vectors=None)
         reference = self.render(state)
@@ -167,8 +174,8 @@ class ResidualModel(VideoModel[ResidualState], ABC):
         feature = state.feature
         if feature is None or choice.refresh:
             feature = self.picture_adaptor(patchify(reference))
-        last = torch.zeros_like(feature[:, :2]) if state.vectors is None else state.vectors
-        found = None if frame is None else find_motion(frame, reference, positions)
+        last = state.last_vectors(feature)
+        found = None if frame is None else find_motion(frame, reference, last, positions)
         motion = self.motion.code(found, last, feature, positions, coder)
         prediction = compensate_picture(reference, motion.vectors)
         context = self._context(prediction, compensate_features(feature, motion.vectors))

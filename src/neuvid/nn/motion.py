@@ -22,19 +22,20 @@ VECTOR_MAX = float(1 << 14)  # pixels
 QUARTERS = 4  # steps of a pixel in which vectors are searched
 
 
-def search_motion(frame: Tensor, reference: Tensor, bit_costs: Tensor) -> Tensor:
-    """Return vectors [B, 2, H/8, W/8] of quarter pixels from luma [B, H, W] to a reference.
+def search_motion(frame: Tensor, reference: Tensor, last: Tensor, bit_costs: Tensor) -> Tensor:
+    """Return vectors [B, 2, H/8, W/8] in pixels from luma [B, H, W] to a reference.
 
-    Values are in [0, 1]. A bit of a vector is worth `bit_costs` [B] of the summed absolute error
-    in 8-bit steps.
+    Luma is in [0, 1]; `last` are the vectors of the frame before. A bit of a vector is worth
+    `bit_costs` [B] of the summed absolute error in 8-bit steps.
     """
     current, before = (
         (luma * 255).round().clamp(0, 255).to(torch.uint8).cpu().contiguous().numpy()
         for luma in (frame.detach(), reference.detach())
     )
+    quarters = (last.detach() * QUARTERS).round().to(torch.int16).cpu().contiguous().numpy()
     found = [
-        _motion.search(now, then, cost)
-        for now, then, cost in zip(current, before, bit_costs.tolist(), strict=True)
+        _motion.search(*sample)
+        for sample in zip(current, before, quarters, bit_costs.tolist(), strict=True)
     ]
     return torch.from_numpy(np.stack(found)).to(frame.device, torch.float32) / QUARTERS
 
