@@ -66,7 +66,7 @@ class ResidualState(State):
     vectors: Tensor | None = None  # [B, 2, H/8, W/8] in pixels
 
     def last_vectors(self, like: Tensor) -> Tensor:
-        """Return the vectors of the last frame, zeros where it has none, as a tensor like another."""
+        """Return the vectors of the last frame or zeros, as a tensor like another."""
         if self.vectors is not None:
             return self.vectors
         return like.new_zeros(self.batch, 2, self.height // BLOCK, self.width // BLOCK)
