@@ -247,7 +247,7 @@ constexpr std::array kSides = {8, 4, 2, 1};  // blocks along the side of squares
 constexpr int kLongestSide = kSides[0] * kBlock + 2 * kEdge;
 constexpr float kSquaredWorth = 0.7f;  // of a bit in squared error, to the square of its cost
 constexpr float kRedeemed = 12.0f;   // bits that a cell's error is worth before they are coded
-constexpr float kTemporal = 0.5f;    // of the bits of an edge: those between frames
+constexpr float kTemporal = 0.3f;    // of the bits of an edge: those between frames
 
 using Line = std::array<float, kBlock>;
 
