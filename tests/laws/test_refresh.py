@@ -77,8 +77,12 @@ def test_it_is_taken_where_it_pays(hybrid: LoadedModel, quality: float, always: 
                 added[number] = refreshed - kept
             packets += encoder.encode(frame)
         packets += encoder.flush()
+    period = hybrid.network.refresh_period
     pays = [n for n in TRIED if spent(packets, n, hybrid) >= REFRESH_WORTH * added[n]]
-    assert [packet.number for packet in packets if packet.choice.refresh] == pays
+    planned = [n for n in TRIED if (n - 1) % period == 0]
+    assert [packet.number for packet in packets if packet.choice.refresh] == sorted(
+        {*pays, *planned}
+    )
     assert (pays == TRIED) == always
 
 
@@ -103,8 +107,11 @@ def test_only_some_frames_are_tried() -> None:
     schedule = Schedule(8, refresh_period=AUTO)
     plans = [schedule.plan(number, 0, 32) for number in range(COUNT)]
     assert not any(plan.refresh or schedule.may_refresh(plan) for plan in plans)
-    plans = [ADAPTIVE.plan(number, 0, 32) for number in range(COUNT)]
-    assert [n for n, plan in enumerate(plans) if ADAPTIVE.may_refresh(plan)] == TRIED
+    for family_period, planned in ((0, []), (32, []), (16, [17])):
+        plans = [ADAPTIVE.plan(number, 0, family_period) for number in range(COUNT)]
+        assert [n for n, plan in enumerate(plans) if plan.refresh] == planned
+        tried = [n for n, plan in enumerate(plans) if ADAPTIVE.may_refresh(plan)]
+        assert sorted(tried + planned) == TRIED
 
 
 def refreshes(stream: Path, capsys: pytest.CaptureFixture[str]) -> list[bool]:

@@ -28,8 +28,9 @@ class Schedule:
     """An intra frame every `intra_period` frames, -1 for the first frame only.
 
     With `scene_cuts`, a frame that looks like a cut becomes an intra frame where that is cheaper.
-    Features restart every `refresh_period` frames after an intra frame, 0 for never, AUTO where
-    coding a frame both ways tells that it pays, None for the period of the model's family.
+    Features restart every `refresh_period` frames after an intra frame, 0 for never, None for the
+    period of the model's family; AUTO is that period, and between where coding a frame both ways
+    tells that it pays.
 
     Raises InvalidSetting for other periods.
     """
@@ -54,20 +55,23 @@ class Schedule:
 
         That may be the frame itself. The first frame after an intra frame has no features to
         restart; the next ones are counted from it. `family_period` is the refresh period of the
-        model's family. With AUTO no refresh is planned; `may_refresh` tells where one is tried.
+        model's family. With AUTO, `may_refresh` tells where another refresh is tried.
         """
         if self.intra_period > 0:
             last_intra = max(last_intra, number - number % self.intra_period)
         since_intra = number - last_intra
-        period = family_period if self.refresh_period is None else self.refresh_period
-        refresh = period != AUTO and _is_due(since_intra, period)
+        period = self.refresh_period
+        if period is None or period == AUTO:
+            period = family_period
+        refresh = _is_due(since_intra, period)
         kind = FrameKind.INTER if since_intra else FrameKind.INTRA
         place = since_intra % len(LEVEL_PATTERN)
         return FramePlan(kind, LEVEL_PATTERN[place], refresh, since_intra, place)
 
     def may_refresh(self, plan: FramePlan) -> bool:
         """Return whether only coding a planned frame tells if its features restart."""
-        return self.refresh_period == AUTO and _is_due(plan.since_intra, len(LEVEL_PATTERN))
+        is_place = _is_due(plan.since_intra, len(LEVEL_PATTERN))
+        return self.refresh_period == AUTO and is_place and not plan.refresh
 
 
 def _is_due(since_intra: int, period: int) -> bool:
