@@ -264,17 +264,22 @@ class Settling {
         width_(current.width),
         last_(std::move(last)),
         bit_worth_(kSquaredWorth * bit_cost * bit_cost),
-        errors_(current.samples.begin(), current.samples.end()) {
+        errors_(current.samples.begin(), current.samples.end()),
+        changed_(last_.size(), 1),
+        settled_(kSides.size() * last_.size(), 0) {
     for (int row = 0; row < rows_; row++)
       for (int column = 0; column < columns_; column++)
         predict(window_of({row, column, 1}), level_.at(row, column), -1.0f, errors_.data(), width_);
   }
 
   void run() {
-    for (int pass = 0; pass < kPasses; pass++)
+    for (int pass = 0; pass < kPasses; pass++) {
+      int* settled = settled_.data();
       for (int side : kSides)
         for (int row = 0; row < rows_; row += side)
-          for (int column = 0; column < columns_; column += side) settle({row, column, side});
+          for (int column = 0; column < columns_; column += side)
+            settle({row, column, side}, *settled++);
+    }
   }
 
  private:
@@ -326,7 +331,18 @@ class Settling {
     }
   }
 
-  void settle(Square square) {
+  // Whether no vector in or beside a square is newer than what the square settled for.
+  bool is_settled(Square square, int settled) const {
+    for (int row = square.row - 1; row <= square.row + square.side; row++)
+      for (int column = square.column - 1; column <= square.column + square.side; column++)
+        if (exists(row, column) && changed_[std::size_t(row) * columns_ + column] > settled)
+          return false;
+    return true;
+  }
+
+  void settle(Square square, int& settled) {
+    if (is_settled(square, settled)) return;
+    settled = ++time_;
     const Window window = window_of(square);
     const float* errors = errors_.data() + std::size_t(window.top) * width_ + window.left;
     float least = edges(square, nullptr);
@@ -343,7 +359,10 @@ class Settling {
       if (price < least) least = price, best = &vector;
     }
     for_blocks(square, [&](int row, int column) {
-      if (best) level_.set(row, column, *best);
+      if (best) {
+        level_.set(row, column, *best);
+        changed_[std::size_t(row) * columns_ + column] = time_;
+      }
       const Vector vector = level_.at(row, column);
       predict(window_of({row, column, 1}), vector, -1.0f, errors_.data(), width_);
     });
@@ -462,6 +481,9 @@ class Settling {
   std::vector<Vector> last_;
   float bit_worth_;  // of squared error
   std::vector<float> errors_;  // of the prediction from the vectors as they are [height, width]
+  int time_ = 1;  // counts squares that settled
+  std::vector<int> changed_;  // when the vector of each block changed
+  std::vector<int> settled_;  // when each square settled, in the order of a pass
 };
 
 std::vector<Plane> pyramid(const std::uint8_t* samples, Extent extent) {
