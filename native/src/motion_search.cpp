@@ -224,15 +224,8 @@ class Level {
           offer(best, row, column, prediction, coarser->at(parent_row, parent_column) * factor);
     }
     for (int step = units_; step >= 1; step /= 2) descend(best, row, column, prediction, step);
-    vectors_[std::size_t(row) * columns_ + column] = best.vector;
+    set(row, column, best.vector);
   }
-
-  struct Square {
-    int row, column, side;
-    bool holds(int r, int c) const {
-      return r >= row && r < row + side && c >= column && c < column + side;
-    }
-  };
 
   const Plane& current_;
   int rows_, columns_, units_;
@@ -268,8 +261,7 @@ class Settling {
         changed_(last_.size(), 1),
         settled_(kSides.size() * last_.size(), 0) {
     for (int row = 0; row < rows_; row++)
-      for (int column = 0; column < columns_; column++)
-        predict(window_of({row, column, 1}), level_.at(row, column), -1.0f, errors_.data(), width_);
+      for (int column = 0; column < columns_; column++) predict(row, column, -1.0f);
   }
 
   void run() {
@@ -319,13 +311,15 @@ class Settling {
     }
   }
 
-  // Add `sign` times what a window shows with one vector to values [height, stride].
-  void predict(const Window& window, Vector vector, float sign, float* values, int stride) const {
+  // Add `sign` times what a block's window shows with its vector to the errors.
+  void predict(int block_row, int block_column, float sign) {
+    const Window window = window_of({block_row, block_column, 1});
+    const Vector vector = level_.at(block_row, block_column);
     const Samples samples = level_.samples(window.top, window.left, vector);
     for (int y = 0; y < window.height; y++) {
       const std::uint8_t* row = samples.at + std::size_t(y) * samples.stride;
       const float down = sign * window.down[y];
-      float* out = values + std::size_t(window.top + y) * stride + window.left;
+      float* out = errors_.data() + std::size_t(window.top + y) * width_ + window.left;
       for (int x = 0; x < window.width; x++)
         out[x] += (down * window.across[x]) * static_cast<float>(row[x]);
     }
@@ -344,18 +338,14 @@ class Settling {
     if (is_settled(square, settled)) return;
     settled = ++time_;
     const Window window = window_of(square);
-    const float* errors = errors_.data() + std::size_t(window.top) * width_ + window.left;
-    float least = edges(square, nullptr);
-    least += error(window, errors, nullptr, 1e30f);
-    for_blocks(square, [&](int row, int column) {
-      predict(window_of({row, column, 1}), level_.at(row, column), 1.0f, errors_.data(), width_);
-    });
+    float least = edges(square, nullptr) + error(window, nullptr, 1e30f);
+    for_blocks(square, [&](int row, int column) { predict(row, column, 1.0f); });
     const Vector* best = nullptr;
     const std::vector<Vector> vectors = candidates(square);
     for (const Vector& vector : vectors) {
       const float bits = edges(square, &vector);
       if (bits >= least) continue;
-      const float price = bits + error(window, errors, &vector, least - bits);
+      const float price = bits + error(window, &vector, least - bits);
       if (price < least) least = price, best = &vector;
     }
     for_blocks(square, [&](int row, int column) {
@@ -363,14 +353,14 @@ class Settling {
         level_.set(row, column, *best);
         changed_[std::size_t(row) * columns_ + column] = time_;
       }
-      const Vector vector = level_.at(row, column);
-      predict(window_of({row, column, 1}), vector, -1.0f, errors_.data(), width_);
+      predict(row, column, -1.0f);
     });
   }
 
   // What the cells of a window cost after a vector's prediction is taken from the errors, or as
   // they are. Adding up ends where the sum exceeds the most.
-  float error(const Window& window, const float* errors, const Vector* vector, float most) const {
+  float error(const Window& window, const Vector* vector, float most) const {
+    const float* errors = errors_.data() + std::size_t(window.top) * width_ + window.left;
     const Samples samples =
         vector ? level_.samples(window.top, window.left, *vector) : Samples{nullptr, 0};
     float total = 0;
