@@ -29,7 +29,7 @@ from neuvid.video.frame import ClipInfo, Frame
 
 PSNR_FLOOR = 1e-10  # mean square error of 100 dB
 PACKETS_IN_WORK = 2  # frames whose symbols are being coded while the networks go on
-REFRESH_WORTH = 2.0  # times that frames must cost what a refresh adds before one pays early
+REFRESH_WORTH = 5.5  # times that frames must cost what a refresh adds before one pays early
 PACKETS_UNKNOWN = 1  # frames whose size a controller does not know when it chooses the next one
 
 
