@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.rate.budget import Bitrate
-from neuvid.rate.controller import FrameStats, FrameView
+from neuvid.rate.controller import FramePlan, FrameStats, FrameView
 from neuvid.rate.planner import FINEST, BitPlanner, SceneBudget
 
 HORIZON = 32  # frames in which a small excess is made up for
@@ -16,8 +16,11 @@ SCENE_FRAMES = 96  # over which the bits of a scene are planned, and those befor
 LEAST_FRAMES = 4  # that are planned together at the end of the first of these, and of a hold
 SCENE_SECONDS, SCENE_SHARE = 1.4, 0.32  # of the target, of these bits: most for its first frame
 CATCH_UP, MOST_CATCH_UP = 0.8, 16.0  # of the quality that an intra frame turns out to lack
+BOTH_SHARE = 0.4  # of the planned bits: most for an intra frame and what makes up for it
 SETTLING = 8  # frames of a new scene after which its excess is known
 UNSURE = 2  # inter frames of a new scene or target that are tried before they are chosen
+STEEP = 4.0  # rise of quality from which a frame is tried
+DEAR = 2.0  # mean frames from which a frame is tried while a new target is reached and held
 INTER_TRIALS = 3
 PRECISION = 1.0  # of the quality that is sought by them
 TURN = 16  # frames in which a new target is reached; what they spend is not made up for
@@ -88,6 +91,8 @@ class BitrateControl:
         self._seconds = view.seconds
         excess = self._excess()
         self._follow_target(excess)
+        if self._turning:
+            view = _without_refreshes(view, self._turning)
         new_scene = view.number == 0 or view.may_be_cut
         if new_scene and view.plan.kind is FrameKind.INTRA:
             quality = self._planner.scene_quality(view, self._scene_budget(view, excess))
@@ -148,14 +153,20 @@ class BitrateControl:
 
     def _next_quality(self, view: FrameView, excess: float) -> float:
         ending = 0 < self._to_end(view) <= ENDING
-        unsure = self._unsure or ending or view.plan.refresh
+        wanted = self._wanted_quality(view, excess)
+        unsure = self._unsure or ending or view.plan.refresh or self._may_be_dear(view, wanted)
         if unsure and view.plan.kind is FrameKind.INTER:
             return self._tried_quality(view, excess)
-        wanted = self._wanted_quality(view, excess)
         change = wanted - self._planner.last_quality
         if self._turning or self._settling(view):
             return wanted
         return self._planner.last_quality + (GAIN * change if abs(change) > TOLERANCE else 0.0)
+
+    def _may_be_dear(self, view: FrameView, wanted: float) -> bool:
+        """Return whether a frame might cost more than can be made up for."""
+        expected = self._planner.frame_bits(view, view.plan.choice(wanted))
+        dear = self._turning and expected > DEAR * self._mean
+        return bool(dear or wanted > self._planner.last_quality + STEEP)
 
     def _tried_quality(self, view: FrameView, excess: float) -> float:
         """Return the quality of an inter frame, found by trials."""
@@ -179,7 +190,8 @@ class BitrateControl:
             return quality
         better = min(quality + min(missing, MOST_CATCH_UP), float(FINEST))
         self._planner.look(view, better)
-        most = self._scene_budget(view, excess).first
+        intra = self._planner.intra_bits(self._planner.last_quality)
+        most = BOTH_SHARE * (self._scene_budget(view, excess).bits + intra) - intra
         return max(quality, min(better, self._planner.steady_quality(view, most, 1)))
 
     def _settling(self, view: FrameView) -> bool:
@@ -223,6 +235,16 @@ class BitrateControl:
             return Debt(excess, _next_intra(view, REPAYMENT))
         settling, debt = self._settling(view), self._debt.step()
         return Debt(excess, debt.frames) if settling else debt
+
+
+def _without_refreshes(view: FrameView, frames: int) -> FrameView:
+    """Return a view in which none of so many frames is a refresh."""
+
+    def later(ahead: int) -> FramePlan:
+        plan = view.later(ahead)
+        return replace(plan, refresh=plan.refresh and ahead >= frames)
+
+    return replace(view, plan=replace(view.plan, refresh=False), later=later)
 
 
 def _is_intra(view: FrameView, ahead: int) -> bool:
