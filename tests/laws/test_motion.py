@@ -230,7 +230,7 @@ def test_scales_are_even_in_logarithms() -> None:
         scale.logarithms.copy_(torch.tensor([low, high]).log())
     qualities = (0.0, 21.25, 63.0)
     choice = FrameChoice(FrameKind.INTER, qualities)
-    factors = scale(quality_positions(choice, 3, scale.logarithms))
+    factors = scale(quality_positions(choice, 3, scale.logarithms, refresh_lead=0.0))
     assert factors.shape == (3, 1, 1, 1)
     for factor, quality in zip(factors.flatten().tolist(), qualities, strict=True):
         expected = math.exp(math.log(low) + quality / 63 * (math.log(high) - math.log(low)))

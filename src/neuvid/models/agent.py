@@ -63,7 +63,7 @@ class RateAgent(nn.Module):
         return rates.view(-1, self.routes, ANCHORS) + math.log(pixels)
 
 
-def bits_of(foreseen: Tensor, choice: FrameChoice, *, refresh_lead: float = 0.0) -> Tensor:
+def bits_of(foreseen: Tensor, choice: FrameChoice, *, refresh_lead: float) -> Tensor:
     """Return the bits [B] of a choice, given what an agent foresees [B, routes, ANCHORS]."""
     rows = foreseen[:, choice.route]
     quality = quality_positions(choice, len(rows), rows, refresh_lead=refresh_lead)

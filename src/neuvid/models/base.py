@@ -111,7 +111,7 @@ class VideoModel(nn.Module, ABC, Generic[S]):
 
 
 def quality_positions(
-    choice: FrameChoice, batch: int, like: Tensor, *, refresh_lead: float = 0.0
+    choice: FrameChoice, batch: int, like: Tensor, *, refresh_lead: float
 ) -> Tensor:
     """Return the qualities [B] at which a choice codes each sample."""
     qualities = choice.quality if isinstance(choice.quality, tuple) else (choice.quality,) * batch

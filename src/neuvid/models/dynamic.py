@@ -177,7 +177,8 @@ class DynamicModel(VideoModel[DynamicState]):
         self, frame: Tensor | None, state: DynamicState, choice: FrameChoice, coder: LatentCoder
     ) -> DynamicState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        quality = quality_positions(choice, state.batch, self.head.weight)
+        like = self.head.weight
+        quality = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
         size = state.height, state.width, state.batch
         if choice.kind is FrameKind.INTRA:
             picture = self.intra.code(frame, state.grid, quality, coder)

@@ -171,7 +171,8 @@ class ImplicitModel(VideoModel[ImplicitState]):
         self, frame: Tensor | None, state: ImplicitState, choice: FrameChoice, coder: LatentCoder
     ) -> ImplicitState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        quality = quality_positions(choice, state.batch, self.decoder_bank.vectors)
+        like = self.decoder_bank.vectors
+        quality = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
         if choice.kind is FrameKind.INTRA:
             picture = self.intra.code(frame, state.grid, quality, coder)
             return replace(state, picture=picture, feature=None, positions=None)

@@ -186,7 +186,8 @@ class MotionModel(VideoModel[MotionState]):
         self, frame: Tensor | None, state: MotionState, choice: FrameChoice, coder: LatentCoder
     ) -> MotionState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        positions = quality_positions(choice, state.batch, self.head.weight)
+        like = self.head.weight
+        positions = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
         size = state.height, state.width, state.batch
         if choice.kind is FrameKind.INTRA:
             picture = self.intra.code(frame, state.grid, positions, coder)

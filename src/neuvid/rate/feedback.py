@@ -13,7 +13,7 @@ from neuvid.rate.planner import FINEST, BitPlanner, SceneBudget
 HORIZON = 32  # frames in which a small excess is made up for
 REPAYMENT = 32  # frames in which that of an intra frame is repaid, or before the next one
 SCENE_FRAMES = 96  # over which the bits of a scene are planned, and those before a known end
-LEAST_FRAMES = 4  # that are planned together at the end of the first of these, and of a hold
+LEAST_FRAMES = 4  # that are planned together at the end of the first of these
 SCENE_SECONDS, SCENE_SHARE = 1.4, 0.32  # of the target, of these bits: most for its first frame
 CATCH_UP, MOST_CATCH_UP = 0.8, 16.0  # of the quality that an intra frame turns out to lack
 BOTH_SHARE = 0.4  # of the planned bits: most for an intra frame and what makes up for it
@@ -25,6 +25,7 @@ INTER_TRIALS = 3
 PRECISION = 1.0  # of the quality that is sought by them
 TURN = 16  # frames in which a new target is reached; what they spend is not made up for
 HOLD, HOLD_PART = 32, 16  # frames after these in which it is met, and in each part of them
+PART_ENDING = 2  # frames at the end of such a part that are tried before they are chosen
 TURN_REPAYMENT = 0.01  # of a mean frame by which each frame repays the excess of an old target
 TOLERANCE = 0.5  # change of quality that is not worth making
 GAIN = 0.5  # of other changes
@@ -152,7 +153,7 @@ class BitrateControl:
         return SceneBudget(bits, frames, refreshes, min(most, SCENE_SHARE * bits))
 
     def _next_quality(self, view: FrameView, excess: float) -> float:
-        ending = 0 < self._to_end(view) <= ENDING
+        ending = 0 < self._to_end(view) <= ENDING or 0 < self._part_left() <= PART_ENDING
         wanted = self._wanted_quality(view, excess)
         unsure = self._unsure or ending or view.plan.refresh or self._may_be_dear(view, wanted)
         if unsure and view.plan.kind is FrameKind.INTER:
@@ -202,11 +203,13 @@ class BitrateControl:
         """Return the constant quality at which the budget is met after the horizon."""
         if left := self._to_end(view) or self._to_first_end(view):
             return self._planner.steady_quality(view, left * self._mean - excess, left)
-        frames = TURN if self._turning > HOLD else HORIZON
-        if 0 < self._turning <= HOLD:
-            frames = max((self._turning - 1) % HOLD_PART + 1, LEAST_FRAMES)
+        frames = TURN if self._turning > HOLD else self._part_left() or HORIZON
         bits = frames * self._mean - excess + self._debt_after(view, frames)
         return self._planner.steady_quality(view, bits, frames)
+
+    def _part_left(self) -> int:
+        """Return the frames left of a part in which a new target is held, 0 where none is."""
+        return (self._turning - 1) % HOLD_PART + 1 if 0 < self._turning <= HOLD else 0
 
     def _to_end(self, view: FrameView) -> int:
         """Return the frames to the end of the clip, 0 where it is not in sight."""
