@@ -205,7 +205,8 @@ class DynamicModel(VideoModel[DynamicState]):
         reference = self.render(state).clamp(0.0, 1.0)
         motion = self.estimator(frame, reference)
         prediction = warp(reference, motion)
-        return partial(bits_of, self.agent(frame, prediction, avg_pool2d(motion, PATCH)))
+        foreseen = self.agent(frame, prediction, avg_pool2d(motion, PATCH))
+        return partial(bits_of, foreseen, refresh_lead=self.refresh_lead)
 
     def _code_motion(
         self,
