@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ COLUMNS = {
     "error": "mean error",
     "first_error": "mean error of the first 96 frames",
     "worst_error": "worst error",
-    "violations": "buffer violations",
+    "violations": "frames over a buffer of a second",
     "cost": "bits against constant quality",
     "step_error": "error after a step",
     "foresight_error": "error of the agent's foresight",
@@ -39,8 +40,10 @@ def write_rate_page(runs: list[RateRun], path: Path) -> None:
         to_html(figure, full_html=False, include_plotlyjs=number == 0)
         for number, figure in enumerate(figures)
     ]
+    style = (files("neuvid.evaluation") / "page" / "page.css").read_text(encoding="utf-8")
+    head = f"<!doctype html><meta charset=utf-8><title>Rate control</title><style>{style}</style>"
     table = _table(*table_of(summarise(runs)))
-    page = f"<!doctype html><meta charset=utf-8><title>Rate control</title>{table}{''.join(parts)}"
+    page = f"{head}<h1>Rate control</h1><div class=scroll>{table}</div>{''.join(parts)}"
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -64,7 +67,7 @@ def _cell(name: str, value: Any) -> str:
 def _table(titles: list[str], rows: list[list[str]]) -> str:
     head = "".join(f"<th>{escape(title)}" for title in titles)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in row) for row in rows)
-    return f"<table border=1 cellpadding=4><tr>{head}{body}</table>"
+    return f"<table><tr>{head}{body}</table>"
 
 
 def _fluctuating(runs: list[RateRun]) -> list[Any]:
