@@ -23,7 +23,6 @@ from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import LatentCoder, RateEstimator, SymbolReader, SymbolWriter
 from neuvid.entropy.distributions import LAW_ROWS
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting
-from neuvid.models.base import quality_positions
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
 from neuvid.models.complexity import measure_complexity
 from neuvid.models.motion import MotionConfig, MotionModel, MotionState, ScaleRange
@@ -229,8 +228,7 @@ def test_scales_are_even_in_logarithms() -> None:
     with torch.no_grad():
         scale.logarithms.copy_(torch.tensor([low, high]).log())
     qualities = (0.0, 21.25, 63.0)
-    choice = FrameChoice(FrameKind.INTER, qualities)
-    factors = scale(quality_positions(choice, 3, scale.logarithms, refresh_lead=0.0))
+    factors = scale(torch.tensor(qualities))
     assert factors.shape == (3, 1, 1, 1)
     for factor, quality in zip(factors.flatten().tolist(), qualities, strict=True):
         expected = math.exp(math.log(low) + quality / 63 * (math.log(high) - math.log(low)))

@@ -230,14 +230,14 @@ def test_a_target_may_change_in_mid_stream(
         control = bitrate_control(Bitrate(rate), trained, clip.info)
         with Encoder(trained, clip.info, control=control, schedule=Schedule()) as encoder:
             packets = []
-            for number, frame in enumerate(islice(clip, change + 32)):
+            for number, frame in enumerate(islice(clip, change + 40)):
                 if number == change:
                     control.set_bitrate(changed)
                 packets += encoder.encode(frame)
             packets += encoder.flush()
     bits = [packet_bits(packet, encoder) for packet in packets]
-    held = bits[change + 16 :]  # after the frames in which the new rate is to be reached
-    assert len(held) == 16
+    held = bits[change + 15 :]  # after the frames in which the new rate is to be reached
+    assert len(held) == RATE
     assert np.mean(held) * RATE == pytest.approx(changed, rel=0.05)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]
 from plotly.colors import qualitative  # type: ignore[import-untyped]
 from plotly.io import to_html  # type: ignore[import-untyped]
 
-from neuvid.errors import UnwritableOutput
+from neuvid.evaluation.page import page_part, write_page
 from neuvid.evaluation.rates import RateRun, RateSummary, summarise
 
 COLUMNS = {
@@ -40,14 +39,11 @@ def write_rate_page(runs: list[RateRun], path: Path) -> None:
         to_html(figure, full_html=False, include_plotlyjs=number == 0)
         for number, figure in enumerate(figures)
     ]
-    style = (files("neuvid.evaluation") / "page" / "page.css").read_text(encoding="utf-8")
-    head = f"<!doctype html><meta charset=utf-8><title>Rate control</title><style>{style}</style>"
+    style = f"<style>{page_part('page.css')}</style>"
+    head = f"<!doctype html><meta charset=utf-8><title>Rate control</title>{style}"
     table = _table(*table_of(summarise(runs)))
     page = f"{head}<h1>Rate control</h1><div class=scroll>{table}</div>{''.join(parts)}"
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UnwritableOutput(path, error.strerror or str(error)) from error
+    write_page(page, path)
 
 
 def table_of(summaries: Iterable[RateSummary]) -> tuple[list[str], list[list[str]]]:

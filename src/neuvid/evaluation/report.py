@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.resources import files
 from math import log
 from pathlib import Path
 from statistics import fmean
@@ -14,11 +13,11 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
-from neuvid.errors import UnwritableOutput
 from neuvid.evaluation.bdrate import all_comparisons
 from neuvid.evaluation.facts import codec_facts, drift, quality_range
 from neuvid.evaluation.jobs import PICTURE_FILE
 from neuvid.evaluation.metrics import METRICS
+from neuvid.evaluation.page import page_part, write_page
 from neuvid.evaluation.results import Curve, Evaluation, Point
 
 MEAN = "Mean of all clips"
@@ -31,21 +30,17 @@ def write_report(evaluation: Evaluation, cache: Path, path: Path) -> None:
 
     Raises UnwritableOutput.
     """
-    resources = files("neuvid.evaluation") / "page"
-    page = (resources / "page.html").read_text(encoding="utf-8")
+    page = page_part("page.html")
     data = json.dumps(report_data(evaluation, cache)).replace("<", "\\u003c")
     parts = {
-        "STYLE": (resources / "page.css").read_text(encoding="utf-8"),
-        "SCRIPT": (resources / "page.js").read_text(encoding="utf-8"),
+        "STYLE": page_part("page.css"),
+        "SCRIPT": page_part("page.js"),
         "PLOTLY": get_plotlyjs(),
         "DATA": data,
     }
     for name, text in parts.items():
         page = page.replace(f"/*{name}*/", text, 1)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UnwritableOutput(path, error.strerror or str(error)) from error
+    write_page(page, path)
 
 
 def report_data(evaluation: Evaluation, cache: Path) -> dict[str, Any]:

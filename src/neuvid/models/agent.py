@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuvid.choice import FrameChoice
-from neuvid.models.base import quality_positions
 from neuvid.models.block_motion import ANCHORS, bank_positions
 from neuvid.nn.blocks import PATCH, DepthConvBlock, Down, SignalPointwise, pad_to
 from neuvid.nn.motion import QUARTERS
@@ -63,10 +62,12 @@ class RateAgent(nn.Module):
         return rates.view(-1, self.routes, ANCHORS) + math.log(pixels)
 
 
-def bits_of(foreseen: Tensor, choice: FrameChoice, *, refresh_lead: float) -> Tensor:
-    """Return the bits [B] of a choice, given what an agent foresees [B, routes, ANCHORS]."""
+def bits_of(foreseen: Tensor, choice: FrameChoice, quality: Tensor) -> Tensor:
+    """Return the bits [B] of a choice that codes at a quality [B].
+
+    An agent foresees `foreseen` [B, routes, ANCHORS].
+    """
     rows = foreseen[:, choice.route]
-    quality = quality_positions(choice, len(rows), rows, refresh_lead=refresh_lead)
     positions = bank_positions(quality, choice.level)
     below = positions.floor().long().clamp(max=ANCHORS - 2)[:, None]
     first, second = (rows.gather(1, row)[:, 0] for row in (below, below + 1))

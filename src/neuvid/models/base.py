@@ -100,6 +100,13 @@ class VideoModel(nn.Module, ABC, Generic[S]):
         expected = "one with a rate control agent"
         raise InvalidSetting("model", got=type(self).__name__, expected=expected)
 
+    def coded_quality(self, choice: FrameChoice, batch: int) -> Tensor:
+        """Return the quality [B] at which a choice codes each sample, 0..63."""
+        device = next(self.parameters()).device
+        each = choice.quality if isinstance(choice.quality, tuple) else (choice.quality,) * batch
+        quality = torch.tensor(each, dtype=torch.float32, device=device)
+        return lead(quality, self.refresh_lead) if choice.refresh else quality
+
     def route_ladder(self) -> tuple[float, ...]:
         """Return the highest quality that each route is meant for; the last is for all."""
         return (QUALITIES - 1.0,) * self.routes
@@ -108,15 +115,6 @@ class VideoModel(nn.Module, ABC, Generic[S]):
         """Return the priors that need rows in the integer tables, in order of their rows."""
         priors = [module for module in self.modules() if isinstance(module, FactorisedPrior)]
         return sorted(priors, key=lambda prior: prior.first_row)
-
-
-def quality_positions(
-    choice: FrameChoice, batch: int, like: Tensor, *, refresh_lead: float
-) -> Tensor:
-    """Return the qualities [B] at which a choice codes each sample."""
-    qualities = choice.quality if isinstance(choice.quality, tuple) else (choice.quality,) * batch
-    positions = torch.tensor(qualities, dtype=torch.float32, device=like.device)
-    return lead(positions, refresh_lead) if choice.refresh else positions
 
 
 def lead(quality: Tensor, qualities: Tensor | float) -> Tensor:

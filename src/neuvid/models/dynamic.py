@@ -18,7 +18,7 @@ from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
 from neuvid.models.agent import AgentConfig, RateAgent, bits_of
-from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
+from neuvid.models.base import ModelConfig, State, VideoModel
 from neuvid.models.motion import MotionTransform, ScaleRange
 from neuvid.models.picture import PictureConfig, PictureModel
 from neuvid.nn.blocks import PATCH, Shuffle, SignalConv, SignalPointwise
@@ -177,8 +177,7 @@ class DynamicModel(VideoModel[DynamicState]):
         self, frame: Tensor | None, state: DynamicState, choice: FrameChoice, coder: LatentCoder
     ) -> DynamicState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        like = self.head.weight
-        quality = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
+        quality = self.coded_quality(choice, state.batch)
         size = state.height, state.width, state.batch
         if choice.kind is FrameKind.INTRA:
             picture = self.intra.code(frame, state.grid, quality, coder)
@@ -206,7 +205,7 @@ class DynamicModel(VideoModel[DynamicState]):
         motion = self.estimator(frame, reference)
         prediction = warp(reference, motion)
         foreseen = self.agent(frame, prediction, avg_pool2d(motion, PATCH))
-        return partial(bits_of, foreseen, refresh_lead=self.refresh_lead)
+        return lambda choice: bits_of(foreseen, choice, self.coded_quality(choice, state.batch))
 
     def _code_motion(
         self,

@@ -128,7 +128,7 @@ class DynamicHybridModel(ResidualModel):
         middle = frame.new_full((state.batch,), (ANCHORS - 1) / 2)
         vectors = find_motion(frame, reference, state.last_vectors(frame), middle).vectors
         foreseen = self.agent(frame, compensate_picture(reference, vectors), vectors)
-        return partial(bits_of, foreseen, refresh_lead=self.refresh_lead)
+        return lambda choice: bits_of(foreseen, choice, self.coded_quality(choice, state.batch))
 
     def _code_coefficients(
         self, y: Tensor | None, known: Foreknowledge, route: int, coder: LatentCoder

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
-from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
+from neuvid.models.base import ModelConfig, State, VideoModel
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
     Bank,
@@ -171,8 +171,7 @@ class ImplicitModel(VideoModel[ImplicitState]):
         self, frame: Tensor | None, state: ImplicitState, choice: FrameChoice, coder: LatentCoder
     ) -> ImplicitState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        like = self.decoder_bank.vectors
-        quality = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
+        quality = self.coded_quality(choice, state.batch)
         if choice.kind is FrameKind.INTRA:
             picture = self.intra.code(frame, state.grid, quality, coder)
             return replace(state, picture=picture, feature=None, positions=None)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import LAW_ROWS
-from neuvid.models.base import ModelConfig, State, VideoModel, quality_positions
+from neuvid.models.base import ModelConfig, State, VideoModel
 from neuvid.models.picture import PictureConfig, PictureModel
 from neuvid.nn.blocks import Shuffle, SignalConv, SignalPointwise
 from neuvid.nn.contexts import ContextExtractor, Contexts
@@ -186,8 +186,7 @@ class MotionModel(VideoModel[MotionState]):
         self, frame: Tensor | None, state: MotionState, choice: FrameChoice, coder: LatentCoder
     ) -> MotionState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        like = self.head.weight
-        positions = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
+        positions = self.coded_quality(choice, state.batch)
         size = state.height, state.width, state.batch
         if choice.kind is FrameKind.INTRA:
             picture = self.intra.code(frame, state.grid, positions, coder)

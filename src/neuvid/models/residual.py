@@ -17,7 +17,7 @@ from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_MIN
 from neuvid.lagrangian import LambdaRange
-from neuvid.models.base import ModelConfig, State, VideoModel, lead, quality_positions
+from neuvid.models.base import ModelConfig, State, VideoModel, lead
 from neuvid.models.block_motion import (
     ACTIVITY_VALUES,
     ANCHORS,
@@ -162,8 +162,7 @@ class ResidualModel(VideoModel[ResidualState], ABC):
         self, frame: Tensor | None, state: ResidualState, choice: FrameChoice, coder: LatentCoder
     ) -> ResidualState:
         """Code one frame [B, 3, H, W] in [0, 1] (None when reading) and return the state after."""
-        like = self.decoder_bank.vectors
-        quality = quality_positions(choice, state.batch, like, refresh_lead=self.refresh_lead)
+        quality = self.coded_quality(choice, state.batch)
         if choice.kind is FrameKind.INTRA:
             low, high = INTRA_LEADS
             led = lead(quality, low + (high - low) / (QUALITIES - 1) * quality)

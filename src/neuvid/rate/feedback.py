@@ -157,7 +157,7 @@ class BitrateControl:
         wanted = self._wanted_quality(view, excess)
         unsure = self._unsure or ending or view.plan.refresh or self._may_be_dear(view, wanted)
         if unsure and view.plan.kind is FrameKind.INTER:
-            return self._tried_quality(view, excess)
+            return self._tried_quality(view, excess, wanted)
         change = wanted - self._planner.last_quality
         if self._turning or self._settling(view):
             return wanted
@@ -169,9 +169,9 @@ class BitrateControl:
         dear = self._turning and expected > DEAR * self._mean
         return bool(dear or wanted > self._planner.last_quality + STEEP)
 
-    def _tried_quality(self, view: FrameView, excess: float) -> float:
-        """Return the quality of an inter frame, found by trials."""
-        quality, low, high = self._wanted_quality(view, excess), 0.0, float(FINEST)
+    def _tried_quality(self, view: FrameView, excess: float, quality: float) -> float:
+        """Return the quality of an inter frame, found by trials from that on."""
+        low, high = 0.0, float(FINEST)
         for _ in range(INTER_TRIALS):
             self._planner.calibrate(view, quality)
             tried, quality = quality, self._wanted_quality(view, excess)

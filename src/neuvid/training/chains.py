@@ -13,7 +13,7 @@ from neuvid.choice import QUALITIES, ROUTES, FrameChoice, FrameKind
 from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
 from neuvid.entropy.coder import RateEstimator
 from neuvid.lagrangian import INTRA_LAMBDAS
-from neuvid.models.base import State, VideoModel, quality_positions
+from neuvid.models.base import State, VideoModel
 from neuvid.training.losses import LEVEL_WEIGHTS, Objective, distortion, plane_psnr
 
 
@@ -99,7 +99,7 @@ class Chain:
         picture = model.render(state).float()
         bits_per_pixel = coder.total().float() / (state.height * state.width)
         error = distortion(picture, frame, self.objective.rgb_share)
-        quality = quality_positions(choice, state.batch, frame, refresh_lead=model.refresh_lead)
+        quality = model.coded_quality(choice, state.batch)
         if choice.kind is FrameKind.INTRA:
             lambdas, weight = INTRA_LAMBDAS, 1.0
         else:

@@ -1,0 +1,21 @@
+"""The parts of pages that are readable offline, and how pages are written."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from neuvid.errors import UnwritableOutput
+
+
+def page_part(name: str) -> str:
+    """Return the text of a file in this folder."""
+    return (files(__name__) / name).read_text(encoding="utf-8")
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write a page; raise UnwritableOutput."""
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UnwritableOutput(path, error.strerror or str(error)) from error
