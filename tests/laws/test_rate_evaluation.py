@@ -78,7 +78,8 @@ def test_an_evaluation_runs_every_codec_once(
     assert sorted(targets) == pytest.approx(sorted(means))
     assert all(len(run.bits) == FRAMES for run in runs)
     codecs = {summary["codec"]: summary for summary in numbers["summaries"]}
-    assert len(codecs) == 6 and codecs["neuvid"]["runs"] == 2
+    assert len(codecs) == 7 and codecs["neuvid"]["runs"] == 2
+    assert codecs["neuvid within a buffer"]["violations"] == 0
     assert codecs["neuvid"]["cost"] is not None
     kept = sorted(file.stat().st_mtime_ns for file in (tmp_path / "cache").glob("*.json"))
     assert len(kept) == len(runs)

@@ -35,6 +35,7 @@ NAMES = {
     BitrateController.SLIDING_WINDOW: "DynamicDVC, sliding window",
     BitrateController.BUFFER_FEEDBACK: "DCVC-FM, Algorithm 1",
 }
+BUFFERED = "neuvid within a buffer"
 CONSTANT = "constant rate"
 STEPS = (0.5, 2.0)  # of the target
 SCENARIOS = {  # shares of the mean target, each held as long
@@ -48,9 +49,9 @@ class RateOptions:
     """How rate control is evaluated.
 
     The targets of a clip are the rates of `model` at constant `qualities`; each of `controllers`
-    is to hold them. At most `frames` frames of each clip are coded, None for all. The middle target
-    is also halved and doubled in the middle of the clip. `cache` is a folder that may serve many
-    evaluations.
+    is to hold them; neuvid's own does so within a buffer of a second, too, as other encoders do. At
+    most `frames` frames of each clip are coded, None for all. The middle target is also halved and
+    doubled in the middle of the clip. `cache` is a folder that may serve many evaluations.
     """
 
     model: str
@@ -83,7 +84,8 @@ def evaluate_rates(
 def runs_of(clips: int, options: RateOptions) -> int:
     """Return the number of encodings of an evaluation."""
     targets, controllers = len(options.qualities), len(options.controllers)
-    each = targets * (1 + controllers + len(ENCODERS)) + controllers * len(STEPS)
+    buffered = BitrateController.NEUVID in options.controllers
+    each = targets * (1 + controllers + buffered + len(ENCODERS)) + controllers * len(STEPS)
     return clips * each + controllers * len(SCENARIOS)
 
 
@@ -96,7 +98,7 @@ class _Work:
 
     @property
     def codec(self) -> str:
-        return NAMES[self.goal.controller]
+        return BUFFERED if self.goal.max_rate else NAMES[self.goal.controller]
 
 
 class _Runner:
@@ -116,6 +118,9 @@ class _Runner:
         middle = sorted(rates)[len(rates) // 2]
         for rate in rates:
             self._controllers(clip, CONSTANT, Bitrate(rate))
+            if BitrateController.NEUVID in self._options.controllers:
+                buffered = RateGoal(bitrate=Bitrate(rate), max_rate=rate)
+                self._own(clip, _Work(CONSTANT, buffered))
             self._others(clip, rate)
         changing = {f"step to {factor:g} of the target": (1.0, factor) for factor in STEPS}
         for setting, shares in (changing | (SCENARIOS if fluctuating else {})).items():
