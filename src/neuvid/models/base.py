@@ -15,6 +15,7 @@ from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import FactorisedPrior
 from neuvid.errors import InvalidSetting
 from neuvid.lagrangian import INTER_LAMBDAS, LambdaRange
+from neuvid.models.still import StillModel
 
 GRID = 16  # pixels along the side of one position of y; padded frames are multiples of it
 
@@ -72,7 +73,7 @@ class VideoModel(nn.Module, ABC, Generic[S]):
     has_agent: ClassVar[bool] = False
     inter_lambdas: ClassVar[LambdaRange] = INTER_LAMBDAS
     config: ModelConfig
-    intra: nn.Module  # the still-picture model
+    intra: StillModel
 
     @abstractmethod
     def initial_state(self, height: int, width: int, batch: int = 1) -> S:

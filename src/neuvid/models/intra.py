@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES
-from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
+from neuvid.models.still import StillModel
 from neuvid.nn.blocks import (
     PATCH,
     Bank,
@@ -79,8 +79,10 @@ class IntraPrior(FourStepPrior):
         )
 
 
-class IntraModel(nn.Module):
+class IntraModel(StillModel):
     """Codes a picture by itself: patches at 1/8, latent at 1/16, hyper-latent at 1/64."""
+
+    prior: IntraPrior
 
     def __init__(self, config: IntraConfig) -> None:
         super().__init__()
@@ -104,18 +106,3 @@ class IntraModel(nn.Module):
     def synthesise(self, y_hat: Tensor, positions: Tensor) -> Tensor:
         """Return the unclamped picture [B, 3, H, W] of y_hat."""
         return unpatchify(self.head(self.decoder(y_hat) * self.decoder_bank(positions)))
-
-    def code(
-        self,
-        frame: Tensor | None,
-        grid: tuple[int, int],
-        positions: Tensor,
-        coder: LatentCoder,
-    ) -> Tensor:
-        """Code a frame [B, 3, 16h, 16w] (None when reading) at quality positions [B].
-
-        Returns the reconstruction, unclamped: it may leave [0, 1] a little.
-        """
-        y = None if frame is None else self.analyse(frame, positions)
-        y_hat = self.prior.code(y, grid, positions, coder)
-        return self.synthesise(y_hat, positions)

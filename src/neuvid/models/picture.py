@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES
-from neuvid.entropy.coder import LatentCoder
 from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior, Gaussian
+from neuvid.models.still import StillModel
 from neuvid.nn.blocks import Bank, SignalConv, SignalPointwise
 from neuvid.nn.gated_blocks import (
     DoublyGatedBlock,
@@ -61,7 +61,7 @@ class PicturePrior(FourStepPrior):
         )
 
 
-class PictureModel(nn.Module):
+class PictureModel(StillModel):
     """Codes a picture by itself: latent at 1/16 of the resolution, hyper-latent at 1/64.
 
     `first_row` is the row of its prior of z in the integer tables.
@@ -104,21 +104,6 @@ class PictureModel(nn.Module):
         """Return the unclamped picture [B, 3, H, W] of y_hat."""
         picture: Tensor = self.refine(self.head(self.decoder(y_hat) * self.decoder_bank(positions)))
         return picture
-
-    def code(
-        self,
-        frame: Tensor | None,
-        grid: tuple[int, int],
-        positions: Tensor,
-        coder: LatentCoder,
-    ) -> Tensor:
-        """Code a frame [B, 3, 16h, 16w] (None when reading) at quality positions [B].
-
-        Returns the reconstruction, unclamped: it may leave [0, 1] a little.
-        """
-        y = None if frame is None else self.analyse(frame, positions)
-        y_hat = self.prior.code(y, grid, positions, coder)
-        return self.synthesise(y_hat, positions)
 
 
 def _down(channels: int) -> nn.Module:
