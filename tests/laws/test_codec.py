@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
 from itertools import chain
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from clips import moving_frames, moving_info
+from clips import assert_same, moving_frames, moving_info
+from sessions import QUALITY, decode, encode
 
 from neuvid.bitstream.container import PacketWriter
 from neuvid.bitstream.packet import Packet
@@ -21,44 +20,11 @@ from neuvid.codec.encoder import PACKETS_IN_WORK, Encoder
 from neuvid.codec.schedule import LEVEL_PATTERN, Schedule
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
-from neuvid.rate.controller import FixedQuality, FrameStats, FrameView, RateController
-from neuvid.video.colour import frame_to_tensor, tensor_to_frame
+from neuvid.rate.controller import FixedQuality, FrameStats, FrameView
+from neuvid.video.colour import frame_to_tensor
 from neuvid.video.frame import ClipInfo, Frame, PixelFormat
 
 SIZES = [(64, 48), (1, 1), (17, 33), (2, 63)]
-QUALITY = FixedQuality(32)
-
-
-def encode(
-    model: LoadedModel,
-    info: ClipInfo,
-    frames: Iterable[Frame],
-    control: RateController = QUALITY,
-    schedule: Schedule = Schedule(),  # noqa: B008
-) -> tuple[list[Packet], list[Frame]]:
-    """Return the packets and the pictures that the encoder expects its decoder to show."""
-    packets, pictures = [], []
-    with Encoder(model, info, control=control, schedule=schedule) as encoder:
-        for frame in frames:
-            packets += encoder.encode(frame)
-            with torch.inference_mode():
-                picture = model.network.render(encoder.state)
-            pictures.append(tensor_to_frame(picture, info.size, info.pixel_format, frame.pts))
-        packets += encoder.flush()
-    return packets, pictures
-
-
-def decode(model: LoadedModel, info: ClipInfo, packets: Iterable[Packet]) -> list[Frame]:
-    with Decoder(model, header_of(model, info)) as decoder:
-        ready = [decoder.decode(packet) for packet in packets]
-        return list(chain(*ready, decoder.flush()))
-
-
-def assert_same(shown: list[Frame], expected: list[Frame]) -> None:
-    assert [frame.pts for frame in shown] == [frame.pts for frame in expected]
-    for one, other in zip(shown, expected, strict=True):
-        for plane, twin in zip(one.planes, other.planes, strict=True):
-            np.testing.assert_array_equal(plane, twin)
 
 
 @pytest.mark.parametrize("arithmetic", Arithmetic)

@@ -11,11 +11,10 @@ import pytest
 import torch
 from clips import assert_same, moving_frames, moving_info
 from conftest import FAMILIES, save_untrained
+from sessions import decode, encode
 from torch import Tensor, nn
 
-from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
-from neuvid.codec.decoder import Decoder, header_of
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import RateEstimator
@@ -33,8 +32,7 @@ from neuvid.priors.channelwise import ChannelwisePrior
 from neuvid.rate.controller import FixedQuality, FrameStats, FrameView
 from neuvid.training.inheritance import beginning
 from neuvid.training.initialisation import initialise
-from neuvid.video.colour import frame_to_tensor, tensor_to_frame
-from neuvid.video.frame import ClipInfo, Frame
+from neuvid.video.colour import frame_to_tensor
 
 TINY_FLOW = DynamicConfig(
     intra=PictureConfig(
@@ -54,6 +52,7 @@ CHANGING = (0, 3, 1, 2, 0, 2, 3, 0)
 CONSTANT = [(route,) for route in range(4)]
 INFO = moving_info((80, 48))
 FRAMES = list(moving_frames(INFO, 6))
+SCHEDULE = Schedule(scene_cuts=False, refresh_period=3)
 
 
 def save_flow_model(path: Path) -> Path:
@@ -102,28 +101,6 @@ class Routing:
         """Learn nothing."""
 
 
-def encode(
-    model: LoadedModel, info: ClipInfo, frames: Sequence[Frame], control: Routing
-) -> tuple[list[Packet], list[Frame]]:
-    """Return the packets and the pictures that the encoder expects its decoder to show."""
-    packets, pictures = [], []
-    schedule = Schedule(scene_cuts=False, refresh_period=3)
-    with Encoder(model, info, control=control, schedule=schedule) as encoder:
-        for frame in frames:
-            packets += encoder.encode(frame)
-            with torch.inference_mode():
-                picture = model.network.render(encoder.state)
-            pictures.append(tensor_to_frame(picture, info.size, info.pixel_format, frame.pts))
-        packets += encoder.flush()
-    return packets, pictures
-
-
-def decode(model: LoadedModel, info: ClipInfo, packets: Sequence[Packet]) -> list[Frame]:
-    with Decoder(model, header_of(model, info)) as decoder:
-        ready = [frame for packet in packets for frame in decoder.decode(packet)]
-        return ready + decoder.flush()
-
-
 def tensors(state: State) -> list[Tensor]:
     values = (getattr(state, field.name) for field in fields(state))
     return [value for value in values if isinstance(value, Tensor)]
@@ -168,7 +145,7 @@ def test_decoder_shows_what_the_encoder_expects(
 ) -> None:
     info = moving_info(size)
     control = Routing(routes)
-    packets, expected = encode(model, info, list(moving_frames(info, 6)), control)
+    packets, expected = encode(model, info, moving_frames(info, 6), control, SCHEDULE)
     assert [p.choice.route for p in packets[1:]] == [routes[n % len(routes)] for n in range(1, 6)]
     assert_same(decode(model, info, packets), expected)
 
@@ -278,8 +255,8 @@ class Foreseeing(Routing):
 def test_foreseeing_leaves_no_trace(model: LoadedModel, size: tuple[int, int]) -> None:
     info, foreseeing = moving_info(size), Foreseeing()
     frames = list(moving_frames(info, 4))
-    packets, _ = encode(model, info, frames, foreseeing)
-    assert packets == encode(model, info, frames, Routing(CHANGING))[0]
+    packets, _ = encode(model, info, frames, foreseeing, SCHEDULE)
+    assert packets == encode(model, info, frames, Routing(CHANGING), SCHEDULE)[0]
     assert len(foreseeing.foreseen) == 3 * 8
     assert all(0 < bits < float("inf") for bits in foreseeing.foreseen)
 
@@ -287,4 +264,4 @@ def test_foreseeing_leaves_no_trace(model: LoadedModel, size: tuple[int, int]) -
 def test_models_without_an_agent_foresee_nothing(tmp_path: Path) -> None:
     model = load_model(save_untrained(tmp_path / "x.safetensors", FAMILIES["hybrid"], seed=1))
     with pytest.raises(InvalidSetting, match="rate control agent"):
-        encode(model, INFO, FRAMES[:2], Foreseeing())
+        encode(model, INFO, FRAMES[:2], Foreseeing(), SCHEDULE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,19 @@ import torch
 from clips import assert_same, moving_frames, moving_info
 from conftest import FAMILIES
 from conftest import save_untrained as save_small
+from sessions import decode, encode
 from test_motion import TINY, save_untrained
 from torch import Tensor
 
 from neuvid.choice import FrameChoice, FrameKind
-from neuvid.codec.decoder import Decoder, header_of
-from neuvid.codec.encoder import Encoder
+from neuvid.codec.decoder import header_of
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import SymbolWriter
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, shipped_weights
 from neuvid.nn.flow import MotionEstimator
 from neuvid.nn.half import HalfLayer, use_16_bits
 from neuvid.rate.controller import FixedQuality
-from neuvid.video.colour import frame_to_tensor, tensor_to_frame
+from neuvid.video.colour import frame_to_tensor
 
 HALVES = [Arithmetic.FLOAT16, Arithmetic.BFLOAT16]
 TRAINED = "rt-small"
@@ -72,18 +71,10 @@ def test_it_changes_next_to_nothing(weights: Path, arithmetic: Arithmetic) -> No
 @pytest.mark.parametrize("arithmetic", HALVES)
 def test_decoder_shows_what_the_encoder_expects(weights: Path, arithmetic: Arithmetic) -> None:
     model = load_model(weights, arithmetic=arithmetic)
-    schedule, expected, packets = Schedule(scene_cuts=False, refresh_period=2), [], []
-    with Encoder(model, INFO, control=FixedQuality(50), schedule=schedule) as encoder:
-        for frame in moving_frames(INFO, 3):
-            packets += encoder.encode(frame)
-            with torch.inference_mode():
-                picture = model.network.render(encoder.state)
-            expected.append(tensor_to_frame(picture, INFO.size, INFO.pixel_format, frame.pts))
-        packets += encoder.flush()
-    header = header_of(model, INFO)
-    assert header.arithmetic == arithmetic.value
-    with Decoder(model, header) as decoder:
-        assert_same(list(chain(*map(decoder.decode, packets), decoder.flush())), expected)
+    schedule = Schedule(scene_cuts=False, refresh_period=2)
+    packets, expected = encode(model, INFO, moving_frames(INFO, 3), FixedQuality(50), schedule)
+    assert header_of(model, INFO).arithmetic == arithmetic.value
+    assert_same(decode(model, INFO, packets), expected)
 
 
 @torch.no_grad()

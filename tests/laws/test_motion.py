@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 from clips import assert_same, moving_clip, moving_frames, moving_info
+from sessions import QUALITY, decode, encode
 from torch import Tensor
 
-from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.cli.main import main
 from neuvid.codec.decoder import Decoder, header_of
-from neuvid.codec.encoder import Encoder
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import LatentCoder, RateEstimator, SymbolReader, SymbolWriter
 from neuvid.entropy.distributions import LAW_ROWS
@@ -32,8 +31,6 @@ from neuvid.models.presets import FM
 from neuvid.rate.controller import FixedQuality
 from neuvid.training.chains import Chain
 from neuvid.training.losses import Objective
-from neuvid.video.colour import tensor_to_frame
-from neuvid.video.frame import ClipInfo, Frame
 
 TINY = MotionConfig(
     intra=PictureConfig(
@@ -85,28 +82,6 @@ def network_of(model: LoadedModel) -> MotionModel:
     return model.network
 
 
-def encode(
-    model: LoadedModel, info: ClipInfo, frames: list[Frame], schedule: Schedule, quality: float = 32
-) -> tuple[list[Packet], list[Frame]]:
-    """Return the packets and the pictures that the encoder expects its decoder to show."""
-    packets, pictures = [], []
-    control = FixedQuality(quality)
-    with Encoder(model, info, control=control, schedule=schedule) as encoder:
-        for frame in frames:
-            packets += encoder.encode(frame)
-            with torch.inference_mode():
-                picture = model.network.render(encoder.state)
-            pictures.append(tensor_to_frame(picture, info.size, info.pixel_format, frame.pts))
-        packets += encoder.flush()
-    return packets, pictures
-
-
-def decode(model: LoadedModel, info: ClipInfo, packets: list[Packet]) -> list[Frame]:
-    with Decoder(model, header_of(model, info)) as decoder:
-        ready = [frame for packet in packets for frame in decoder.decode(packet)]
-        return ready + decoder.flush()
-
-
 def test_the_preset_is_as_large_as_the_paper_says() -> None:
     complexity = measure_complexity(FM)
     assert complexity.image_parameters == 26_587_561
@@ -119,7 +94,7 @@ def test_the_preset_is_as_large_as_the_paper_says() -> None:
 def test_decoder_shows_what_the_encoder_expects(model: LoadedModel, size: tuple[int, int]) -> None:
     info = moving_info(size)
     schedule = Schedule(scene_cuts=False, refresh_period=3)
-    packets, expected = encode(model, info, list(moving_frames(info, 6)), schedule)
+    packets, expected = encode(model, info, moving_frames(info, 6), QUALITY, schedule)
     assert [packet.choice.refresh for packet in packets] == [number == 4 for number in range(6)]
     assert_same(decode(model, info, packets), expected)
     if size == (64, 48):
@@ -129,15 +104,16 @@ def test_decoder_shows_what_the_encoder_expects(model: LoadedModel, size: tuple[
 @pytest.mark.parametrize("quality", [0, 21.25, 63])
 def test_all_qualities_decode(model: LoadedModel, quality: float) -> None:
     info = moving_info((32, 32))
-    frames = list(moving_frames(info, 3))
-    packets, expected = encode(model, info, frames, Schedule(scene_cuts=False), quality)
+    control, schedule = FixedQuality(quality), Schedule(scene_cuts=False)
+    packets, expected = encode(model, info, moving_frames(info, 3), control, schedule)
     assert {packet.choice.quality for packet in packets} == {quality}
     assert_same(decode(model, info, packets), expected)
 
 
 def test_no_payload_is_too_strange(model: LoadedModel) -> None:
     info = moving_info((17, 33))
-    packets, _ = encode(model, info, list(moving_frames(info, 3)), Schedule(scene_cuts=False))
+    schedule = Schedule(scene_cuts=False)
+    packets, _ = encode(model, info, moving_frames(info, 3), QUALITY, schedule)
     generator = np.random.default_rng(1)
     for size in range(0, 400, 20):
         payload = generator.integers(0, 256, size, np.uint8).tobytes()

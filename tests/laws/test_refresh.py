@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
 from clips import assert_same, moving_clip, moving_frames, moving_info
 from conftest import TINY_HYBRID, save_untrained
+from sessions import decode, encode
 from torch import Tensor
 
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.cli.main import main
-from neuvid.codec.decoder import Decoder, header_of
+from neuvid.codec.decoder import header_of
 from neuvid.codec.encoder import PACKETS_UNKNOWN, REFRESH_WORTH, Encoder
 from neuvid.codec.schedule import AUTO, LEVEL_PATTERN, Schedule, read_refresh_period
 from neuvid.codec.statistics import packet_bytes
@@ -25,8 +25,7 @@ from neuvid.errors import InvalidSetting
 from neuvid.models.base import State
 from neuvid.models.checkpoint import LoadedModel, load_model
 from neuvid.rate.controller import FixedQuality
-from neuvid.video.colour import frame_to_tensor, tensor_to_frame
-from neuvid.video.frame import Frame
+from neuvid.video.colour import frame_to_tensor
 
 INFO = moving_info((96, 64))
 ADAPTIVE = Schedule(scene_cuts=False, refresh_period=AUTO)
@@ -87,19 +86,9 @@ def test_it_is_taken_where_it_pays(hybrid: LoadedModel, quality: float, always: 
 
 
 def test_decoders_need_nothing_for_it(model: LoadedModel) -> None:
-    packets: list[Packet] = []
-    expected: list[Frame] = []
-    control = FixedQuality(QUALITY)
-    with Encoder(model, INFO, control=control, schedule=ADAPTIVE) as encoder:
-        for frame in moving_frames(INFO, COUNT):
-            packets += encoder.encode(frame)
-            with torch.inference_mode():
-                picture = model.network.render(encoder.state)
-            expected.append(tensor_to_frame(picture, INFO.size, INFO.pixel_format, frame.pts))
-        packets += encoder.flush()
-    with Decoder(model, header_of(model, INFO)) as decoder:
-        shown = list(chain(*map(decoder.decode, packets), decoder.flush()))
-    assert_same(shown, expected)
+    frames = moving_frames(INFO, COUNT)
+    packets, expected = encode(model, INFO, frames, FixedQuality(QUALITY), ADAPTIVE)
+    assert_same(decode(model, INFO, packets), expected)
 
 
 def test_only_some_frames_are_tried() -> None:
