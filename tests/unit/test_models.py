@@ -42,7 +42,7 @@ def test_small_presets_are_small(name: str, most: float, tmp_path: Path) -> None
     network = build_model(PRESETS[name])
     initialise(network)
     save_model(tmp_path / "model.safetensors", name, network, {})
-    assert (tmp_path / "model.safetensors").stat().st_size < 12 * 2**20
+    assert (tmp_path / "model.safetensors").stat().st_size < 12e6
 
 
 def test_complexity_counts_each_convolution() -> None:

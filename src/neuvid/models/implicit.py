@@ -46,7 +46,8 @@ class ImplicitConfig(ModelConfig):
     """Widths and depths of the video model; the defaults are those of the paper.
 
     `extractor_blocks` come before and after the branch to the temporal prior; the numbers of
-    blocks of encoder and decoder include the first, which merges the context.
+    blocks of encoder and decoder include the first, which merges the context. `up_channels` are
+    those inside the upsampling of the latent, None for one convolution.
     """
 
     intra: IntraConfig = field(default_factory=IntraConfig)
@@ -62,6 +63,7 @@ class ImplicitConfig(ModelConfig):
     spatial_blocks: int = 2
     decoder_blocks: int = 3
     recon_blocks: int = 4
+    up_channels: int | None = None
     step_bank: bool = False
 
 
@@ -150,7 +152,7 @@ class ImplicitModel(VideoModel[ImplicitState]):
         self.encoder_bank = Bank(BANK_ROWS, feature)
         self.down = SignalConv(feature, latent, 3, stride=2, padding=1)
         self.prior = ImplicitPrior(config)
-        self.up = Shuffle(latent, feature, kernel=3)
+        self.up = Shuffle(latent, feature, kernel=3, inner_channels=config.up_channels)
         self.decoder = nn.Sequential(
             DepthConvBlock(2 * feature, feature),
             *blocks(config.decoder_blocks - 1, feature),

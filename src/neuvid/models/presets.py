@@ -56,6 +56,7 @@ RT_SMALL = ImplicitConfig(
     spatial_blocks=1,
     decoder_blocks=2,
     recon_blocks=1,
+    up_channels=192,
     step_bank=True,
 )
 

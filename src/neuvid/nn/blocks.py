@@ -115,10 +115,24 @@ class Down(nn.Module):
 
 
 class Shuffle(nn.Module):
-    """Double the resolution by a convolution to four times the channels and a pixel shuffle."""
+    """Double the resolution by a convolution to four times the channels and a pixel shuffle.
 
-    def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 1) -> None:
+    With `inner_channels` it is two convolutions, of which the second is pointwise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 1,
+        inner_channels: int | None = None,
+    ) -> None:
         super().__init__()
+        self.narrow: nn.Conv2d | None = None
+        if inner_channels is not None:
+            self.narrow = SignalConv(in_channels, inner_channels, kernel, padding=kernel // 2)
+            in_channels, kernel = inner_channels, 1
         wide = 4 * out_channels
         if kernel == 1:
             self.spread: nn.Conv2d = SignalPointwise(in_channels, wide)
@@ -127,7 +141,8 @@ class Shuffle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, 2H, 2W]."""
-        doubled = functional.pixel_shuffle(self.spread(x), 2)
+        narrowed = x if self.narrow is None else self.narrow(x)
+        doubled = functional.pixel_shuffle(self.spread(narrowed), 2)
         return doubled.contiguous(memory_format=torch.channels_last)
 
 

@@ -160,10 +160,10 @@ def _set_sum(conv: nn.Conv2d, second: float) -> None:
 
 
 def _set_pass(conv: nn.Conv2d) -> None:
-    """Make a 1x1 convolution pass as many of its first channels on as it can."""
+    """Make a convolution pass as many of its first channels on as it can."""
     conv.weight.mul_(OUTPUT_GAIN)
-    channels = min(conv.in_channels, conv.out_channels)
-    conv.weight[:channels, :channels, 0, 0] += torch.eye(channels)
+    channels, middle = min(conv.in_channels, conv.out_channels), conv.kernel_size[0] // 2
+    conv.weight[:channels, :channels, middle, middle] += torch.eye(channels)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
 
@@ -245,6 +245,8 @@ def _initialise_implicit(model: ImplicitModel) -> None:
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     _set_sum(_adaptor(model.encoder[0]), -1.0)
     _set_down(model.down)
+    if model.up.narrow is not None:
+        _set_pass(model.up.narrow)
     _set_up(model.up.spread, 1.0)
     _set_sum(_adaptor(model.decoder[0]), 1.0)
     _set_head(model.head)
