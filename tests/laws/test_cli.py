@@ -395,12 +395,17 @@ def test_termination_while_python_ends_is_quiet() -> None:
     assert (process.returncode, process.stderr) == (-signal.SIGTERM, b"")
 
 
-def test_seeking(stream: Path, checkpoint: Path, folder: Path) -> None:
+def test_seeking(
+    stream: Path, checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = ["--model", str(checkpoint)]
     assert main(["decode", str(stream), "all.yuv", *model]) == 0
+    assert "written of" not in capsys.readouterr().err
     assert main(["decode", str(stream), "tail.yuv", "--seek", "1.5", *model]) == 0
     frame = 64 * 48 * 3 // 2
-    assert (folder / "tail.yuv").read_bytes() == (folder / "all.yuv").read_bytes()[6 * frame :]
+    tail = (folder / "tail.yuv").read_bytes()
+    assert tail == (folder / "all.yuv").read_bytes()[6 * frame :]
+    assert f"{len(tail) // frame} frames written of " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "full"), [("encode", True), ("decode", False)])

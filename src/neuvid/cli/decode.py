@@ -63,11 +63,18 @@ def decode(
     if json:
         print_json(_numbers(report), sys.stderr if target == STANDARD else sys.stdout)
     else:
-        print(f"{target}: {summary_of(report.statistics)}", file=sys.stderr)
+        print(f"{target}: {_written(report)}{summary_of(report.statistics)}", file=sys.stderr)
     if report.damage is not None:
         lost = f"lost frames: {report.lost_frames}, the rest is written"
         print(f"neuvid: error: {source} is damaged, {lost}: {report.damage}", file=sys.stderr)
         raise typer.Exit(DAMAGE)
+
+
+def _written(report: DecodeReport) -> str:
+    """Return what to say of frames that were decoded for others and not written."""
+    if report.written_frames == report.statistics.frames:
+        return ""
+    return f"{report.written_frames} frames written of "
 
 
 def _numbers(report: DecodeReport) -> dict[str, object]:
