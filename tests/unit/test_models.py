@@ -114,6 +114,8 @@ def rewritten(checkpoint: Path, path: Path, **changes: str) -> Path:
 
 
 def test_what_is_no_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInput, match="a folder"):
+        read_weights(tmp_path)
     path = tmp_path / "x.safetensors"
     with pytest.raises(UnreadableInput, match="no checkpoint"):
         load_model(path)

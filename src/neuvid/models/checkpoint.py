@@ -211,6 +211,8 @@ def _checkpoint_path(name: str) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if path.is_dir():
+        raise UnreadableInput(path, f"no checkpoint but a folder; name a {SUFFIX} file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
