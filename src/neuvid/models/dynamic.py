@@ -157,16 +157,16 @@ class DynamicModel(MotionContextModel[MotionContextState]):
         frame: Tensor | None,
         contexts: Contexts,
         state: MotionContextState,
-        choice: FrameChoice,
+        quality: Tensor,
+        route: int,
         coder: LatentCoder,
     ) -> MotionContextState:
-        """Return the state with the picture and feature of a frame, coded on contexts."""
-        quality = self.coded_quality(choice, state.batch)
-        y = None if frame is None else self.encoder(choice.route, frame, quality, *contexts)
+        """Return the state with the picture and feature of a frame, coded at qualities [B]."""
+        y = None if frame is None else self.encoder(route, frame, quality, *contexts)
         rows = quality * ((STEP_ROWS - 1) / (QUALITIES - 1))
         temporal = self.temporal(contexts[-1])
-        y_hat = self.prior.code(y, temporal, rows, coder, route=choice.route)
-        feature = self.recon(self.decoder(choice.route, y_hat, quality, *contexts))
+        y_hat = self.prior.code(y, temporal, rows, coder, route=route)
+        feature = self.recon(self.decoder(route, y_hat, quality, *contexts))
         return replace(state, picture=self.head(feature), feature=feature)
 
     def foresee(self, frame: Tensor, state: MotionContextState) -> Callable[[FrameChoice], Tensor]:

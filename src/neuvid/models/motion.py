@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from neuvid.choice import FrameChoice
 from neuvid.entropy.coder import LatentCoder
 from neuvid.models.motion_contexts import (
     MotionContextConfig,
@@ -28,7 +27,10 @@ from neuvid.priors.conditional import ConditionalPrior
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionConfig(MotionContextConfig):
-    """Widths of the video model; the defaults are those of the paper. Multiples of 4."""
+    """Widths of the video model; the defaults are those of the paper.
+
+    `latent_channels` are a multiple of 4.
+    """
 
     latent_channels: int = 128
     detail_channels: int = 32
@@ -112,11 +114,11 @@ class MotionModel(MotionContextModel[MotionState]):
         frame: Tensor | None,
         contexts: Contexts,
         state: MotionState,
-        choice: FrameChoice,
+        quality: Tensor,
+        route: int,
         coder: LatentCoder,
     ) -> MotionState:
-        """Return the state with the picture and feature of a frame, coded on contexts."""
-        quality = self.coded_quality(choice, state.batch)
+        """Return the state with the picture and feature of a frame, coded at qualities [B]."""
         y = None if frame is None else self.transform.analyse(frame, contexts, quality)
         latent = self.prior.code(y, self.temporal(contexts[-1]), state.latent, coder)
         feature = self.transform.synthesise(latent, contexts, quality)

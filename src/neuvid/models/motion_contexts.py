@@ -20,8 +20,6 @@ from neuvid.nn.flow import MotionEstimator
 from neuvid.nn.gated_blocks import ResidualDown, ResidualUp, SummingBlock, UNet
 from neuvid.priors.conditional import ConditionalPrior
 
-LEVELS = 3  # of the quality pattern
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionContextConfig(ModelConfig):
@@ -125,7 +123,9 @@ class MotionContextModel(VideoModel[M]):
         self.motion_transform = MotionTransform(motion)
         self.motion_prior = ConditionalPrior(motion, hyper, 0, first_row=motion_row)
         self.picture_adaptor = SignalConv(3, fine, 3, padding=1)
-        self.feature_adaptors = nn.ModuleList(SignalPointwise(fine, fine) for _ in range(LEVELS))
+        self.feature_adaptors = nn.ModuleList(
+            SignalPointwise(fine, fine) for _ in range(self.levels)
+        )
         self.contexts = ContextExtractor(config.feature_channels)
         self.head = SignalConv(fine, 3, 3, padding=1)
 
@@ -135,10 +135,11 @@ class MotionContextModel(VideoModel[M]):
         frame: Tensor | None,
         contexts: Contexts,
         state: M,
-        choice: FrameChoice,
+        quality: Tensor,
+        route: int,
         coder: LatentCoder,
     ) -> M:
-        """Return the state with the picture and feature of a frame, coded on contexts."""
+        """Return the state with the picture and feature of a frame, coded at qualities [B]."""
 
     def code_frame(
         self, frame: Tensor | None, state: M, choice: FrameChoice, coder: LatentCoder
@@ -154,7 +155,7 @@ class MotionContextModel(VideoModel[M]):
         motion_feature, motion = self.motion_transform.synthesise(motion_latent, quality)
         contexts = self.contexts(self._adapt(reference, state, choice), reference, motion)
         moved = replace(state, motion_feature=motion_feature, motion_latent=motion_latent)
-        return self.code_in_contexts(frame, contexts, moved, choice, coder)
+        return self.code_in_contexts(frame, contexts, moved, quality, choice.route, coder)
 
     def render(self, state: M) -> Tensor:
         """Return the picture [B, 3, H, W] that `state` stands for, unclamped."""

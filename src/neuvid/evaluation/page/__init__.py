@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from neuvid.errors import UnwritableOutput
+from neuvid.video.writer import writing
 
 
 def page_part(name: str) -> str:
@@ -15,7 +15,5 @@ def page_part(name: str) -> str:
 
 def write_page(page: str, path: Path) -> None:
     """Write a page; raise UnwritableOutput."""
-    try:
+    with writing(str(path)):
         path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UnwritableOutput(path, error.strerror or str(error)) from error
