@@ -1,0 +1,59 @@
+// Forward and backward passes of a DepthConvBlock for training, fused so that a chunk of pixels
+// stays in the cache from one product to the next.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace neuvid {
+
+// Maps [batch, height, width, channels] of floats.
+struct MapShape {
+  std::size_t batch, height, width;
+  std::size_t pixels() const { return batch * height * width; }
+};
+
+// The weights of a block, [outputs, inputs] each; or, of the same shapes, where their gradients go.
+// The adaptor's are null where there is none.
+template <class Float>
+struct BlockTensors {
+  Float *adaptor, *adaptor_bias;      // [channels, inputs]
+  Float *expand, *expand_bias;        // [channels, channels]
+  Float *depthwise, *depthwise_bias;  // [channels, 9]
+  Float *project, *project_bias;      // [channels, channels]
+  Float *widen, *widen_bias;          // [4 channels, channels]
+  Float *narrow, *narrow_bias;        // [channels, 2 channels]
+};
+
+struct BlockSizes {
+  std::size_t inputs, channels;
+  bool shortcut;
+};
+
+// A block with the weights it was made with.
+class FusedBlock {
+ public:
+  virtual ~FusedBlock() = default;
+
+  // What backward needs of forward besides its input, in bytes.
+  virtual std::size_t saved_bytes(const MapShape& shape) const = 0;
+  // `saved` may be null where there is no backward.
+  virtual void forward(const float* input, const MapShape& shape, float* output, std::byte* saved,
+                       std::size_t threads) const = 0;
+  // Gradients are written, not added.
+  virtual void backward(const float* input, const MapShape& shape, const std::byte* saved,
+                        const float* output_gradient, float* input_gradient,
+                        const BlockTensors<float>& gradients, std::size_t threads) const = 0;
+};
+
+// How products are computed, in the order of speed: "avx2" and "avx512" in float32; "amx" with
+// factors rounded to bfloat16 and float32 sums.
+std::vector<std::string> fused_levels();  // those of this processor
+
+std::unique_ptr<FusedBlock> make_fused_block(const BlockSizes& sizes,
+                                             const BlockTensors<const float>& weights,
+                                             const std::string& level);
+
+}  // namespace neuvid

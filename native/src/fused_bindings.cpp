@@ -1,0 +1,116 @@
+// The Python module neuvid._fused; src/neuvid/_fused.pyi describes it.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "fused.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using neuvid::BlockSizes;
+using neuvid::BlockTensors;
+using neuvid::FusedBlock;
+using neuvid::MapShape;
+
+using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Map = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using NewMap = nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Gradients = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void require(bool holds, const char* law) {
+  if (!holds) throw std::invalid_argument(law);
+}
+
+class Block {
+ public:
+  // `weights` in the order of BlockTensors, ten or, with an adaptor, twelve.
+  Block(const std::vector<Floats>& weights, bool shortcut, const std::string& level) {
+    require(weights.size() == 10 || weights.size() == 12, "a block has 10 or 12 weights");
+    has_adaptor_ = weights.size() == 12;
+    const std::size_t first = has_adaptor_ ? 2 : 0;
+    sizes_.channels = weights[first].shape(0);
+    sizes_.inputs = weights[0].ndim() > 1 ? weights[0].shape(1) : 0;
+    sizes_.shortcut = shortcut;
+    const std::size_t c = sizes_.channels;
+    std::vector<std::size_t> expected = {c * c, c, 9 * c, c, c * c, c, 4 * c * c, 4 * c, 2 * c * c, c};
+    if (has_adaptor_) expected.insert(expected.begin(), {c * sizes_.inputs, c});
+    require(c > 0 && sizes_.inputs > 0, "a block has channels");
+    std::vector<const float*> data;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      require(weights[i].size() == expected[i], "the weights of the block must belong together");
+      data.push_back(weights[i].data());
+      ends_.push_back((ends_.empty() ? 0 : ends_.back()) + expected[i]);
+    }
+    if (!has_adaptor_) data.insert(data.begin(), {nullptr, nullptr});
+    block_ = neuvid::make_fused_block(sizes_, tensors(data), level);
+  }
+
+  std::size_t saved_bytes(std::size_t batch, std::size_t height, std::size_t width) const {
+    return block_->saved_bytes({batch, height, width});
+  }
+
+  void forward(Map input, NewMap output, const std::optional<Bytes>& saved,
+               std::size_t threads) const {
+    const MapShape shape = checked(input, sizes_.inputs);
+    require(checked(output, sizes_.channels).pixels() == shape.pixels(), "maps of other sizes");
+    require(!saved || saved->size() >= block_->saved_bytes(shape), "too little room to save");
+    nb::gil_scoped_release unlocked;
+    block_->forward(input.data(), shape, output.data(),
+                    saved ? reinterpret_cast<std::byte*>(saved->data()) : nullptr, threads);
+  }
+
+  void backward(Map input, Bytes saved, Map output_gradient, NewMap input_gradient,
+                Gradients gradients, std::size_t threads) const {
+    const MapShape shape = checked(input, sizes_.inputs);
+    require(checked(output_gradient, sizes_.channels).pixels() == shape.pixels() &&
+                checked(input_gradient, sizes_.inputs).pixels() == shape.pixels(),
+            "maps of other sizes");
+    require(saved.size() >= block_->saved_bytes(shape), "saved by another block");
+    require(gradients.size() == ends_.back(), "as many gradients as weights");
+    std::vector<float*> data = {gradients.data()};
+    for (std::size_t i = 0; i + 1 < ends_.size(); ++i) data.push_back(gradients.data() + ends_[i]);
+    if (!has_adaptor_) data.insert(data.begin(), {nullptr, nullptr});
+    nb::gil_scoped_release unlocked;
+    block_->backward(input.data(), shape, reinterpret_cast<std::byte*>(saved.data()),
+                     output_gradient.data(), input_gradient.data(), tensors(data), threads);
+  }
+
+ private:
+  template <class Float>
+  static BlockTensors<Float> tensors(const std::vector<Float*>& data) {
+    return {data[0], data[1], data[2], data[3], data[4],  data[5],
+            data[6], data[7], data[8], data[9], data[10], data[11]};
+  }
+  template <class Array>
+  static MapShape checked(const Array& map, std::size_t channels) {
+    require(map.shape(3) == channels, "a map of other channels");
+    require(map.size() > 0, "an empty map");
+    return {map.shape(0), map.shape(1), map.shape(2)};
+  }
+
+  BlockSizes sizes_;
+  bool has_adaptor_;
+  std::vector<std::size_t> ends_;  // of each weight's gradient
+  std::unique_ptr<FusedBlock> block_;
+};
+
+}  // namespace
+
+NB_MODULE(_fused, module) {
+  module.def("levels", neuvid::fused_levels);
+  nb::class_<Block>(module, "Block")
+      .def(nb::init<const std::vector<Floats>&, bool, const std::string&>(), "weights"_a,
+           "shortcut"_a, "level"_a)
+      .def("saved_bytes", &Block::saved_bytes, "batch"_a, "height"_a, "width"_a)
+      .def("forward", &Block::forward, "input"_a.noconvert(), "output"_a.noconvert(),
+           "saved"_a.noconvert().none(), "threads"_a)
+      .def("backward", &Block::backward, "input"_a.noconvert(), "saved"_a.noconvert(),
+           "output_gradient"_a.noconvert(), "input_gradient"_a.noconvert(),
+           "gradients"_a.noconvert(), "threads"_a);
+}

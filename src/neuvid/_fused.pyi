@@ -1,0 +1,38 @@
+"""Native blocks for training; native/src/fused.h tells what they do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+def levels() -> list[str]:
+    """Return the ways to compute products that this processor has, the fastest last."""
+
+class Block:
+    """A block with the weights it was made with: those of each layer in turn, then its bias."""
+
+    def __init__(
+        self, weights: Sequence[NDArray[np.float32]], shortcut: bool, level: str
+    ) -> None: ...
+    def saved_bytes(self, batch: int, height: int, width: int) -> int:
+        """Return how many bytes `backward` needs of `forward`."""
+
+    def forward(
+        self,
+        input: NDArray[np.float32],
+        output: NDArray[np.float32],
+        saved: NDArray[np.uint8] | None,
+        threads: int,
+    ) -> None:
+        """Write the output [B, H, W, C'] of an input [B, H, W, C], and what `backward` needs."""
+
+    def backward(
+        self,
+        input: NDArray[np.float32],
+        saved: NDArray[np.uint8],
+        output_gradient: NDArray[np.float32],
+        input_gradient: NDArray[np.float32],
+        gradients: NDArray[np.float32],
+        threads: int,
+    ) -> None:
+        """Write the gradients of the input, and of all weights one after the other."""
