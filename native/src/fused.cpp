@@ -1,5 +1,6 @@
 #include "fused.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "fused_level.h"
@@ -21,18 +22,14 @@ std::vector<std::string> fused_levels() {
   return levels;
 }
 
-std::unique_ptr<FusedBlock> make_fused_block(const BlockSizes& sizes,
-                                             const BlockTensors<const float>& weights,
-                                             const std::string& level) {
+const FusedKernels& fused_kernels(const std::string& level) {
 #if defined(NEUVID_X86_KERNELS)
-  for (const std::string& usable : fused_levels()) {
-    if (usable != level) continue;
-    if (level == "avx2") return make_avx2_block(sizes, weights);
-    if (level == "avx512") return make_avx512_block(sizes, weights);
-    return make_amx_block(sizes, weights);
+  static const std::vector<std::string> usable = fused_levels();
+  if (std::find(usable.begin(), usable.end(), level) != usable.end()) {
+    if (level == "avx2") return avx2_fused_kernels;
+    return level == "avx512" ? avx512_fused_kernels : amx_fused_kernels;
   }
 #endif
-  (void)sizes, (void)weights;
   throw std::invalid_argument("this processor has no level " + level);
 }
 

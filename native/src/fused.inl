@@ -61,6 +61,31 @@ class Arena {
   size_t size_ = 0, used_ = 0;
 };
 
+struct Range {
+  size_t first, count;  // pixels
+  size_t rows() const { return round_up(count, Level::row_block); }
+};
+
+inline size_t part_count(size_t pixels, size_t threads) {
+  return std::min(threads, (pixels + chunk - 1) / chunk);
+}
+
+// Calls work(range, part, arena) for each chunk; a part is what one thread does in order.
+template <class Work>
+void run_chunks(size_t pixels, size_t threads, size_t scratch_bytes, const Work& work) {
+  const size_t chunks = (pixels + chunk - 1) / chunk, parts = part_count(pixels, threads);
+  const auto run = [&](size_t part) {
+    static thread_local Arena arena;
+    [[maybe_unused]] const Level::Tiles tiles;
+    for (size_t i = part * chunks / parts; i < (part + 1) * chunks / parts; ++i) {
+      arena.restart(scratch_bytes);
+      work(Range{i * chunk, std::min(chunk, pixels - i * chunk)}, part, arena);
+    }
+  };
+  if (parts == 1) return run(0);
+  run_parts(parts, parts, run);
+}
+
 class Block final : public FusedBlock {
  public:
   Block(const BlockSizes& sizes, const BlockTensors<const float>& weights);
@@ -88,18 +113,15 @@ class Block final : public FusedBlock {
     float *adaptor, *expand, *depthwise, *project, *widen, *narrow;
     float *adaptor_bias, *expand_bias, *depthwise_bias, *project_bias, *widen_bias, *narrow_bias;
   };
-  struct Range {
-    size_t first, count;  // pixels
-    size_t rows() const { return round_up(count, Level::row_block); }
-  };
-
   Saved saved_maps(std::byte* memory, const MapShape& shape) const;
   size_t sums_size() const;
   Sums take_sums(Arena& arena) const;
   void write_gradients(const std::vector<Sums>& parts, const BlockTensors<float>& out) const;
 
   template <class Work>
-  void for_each_chunk(const MapShape& shape, size_t threads, const Work& work) const;
+  void for_each_chunk(const MapShape& shape, size_t threads, const Work& work) const {
+    run_chunks(shape.pixels(), threads, scratch_bytes(), work);
+  }
   void expand(const float* input, Range range, float* adapted, const Saved& saved,
               Value* activated, Arena& arena) const;
   void mix(const float* adapted, size_t adapted_stride, const Value* activated,
@@ -243,23 +265,6 @@ size_t Block::scratch_bytes() const {
                                  4 * channels_ + 2 * hidden_ + inputs_) + widest;
   const size_t floats = chunk * (3 * channels_ + inputs_ + 2 * pair);
   return values * sizeof(Value) + floats * sizeof(float) + chunk * taps * sizeof(void*) + 64 * 32;
-}
-
-// Calls work(range, part, arena) for each chunk; a part is what one thread does in order.
-template <class Work>
-void Block::for_each_chunk(const MapShape& shape, size_t threads, const Work& work) const {
-  const size_t pixels = shape.pixels(), chunks = (pixels + chunk - 1) / chunk;
-  const size_t parts = std::min(threads, chunks);
-  const auto run = [&](size_t part) {
-    static thread_local Arena arena;
-    [[maybe_unused]] const Level::Tiles tiles;
-    for (size_t i = part * chunks / parts; i < (part + 1) * chunks / parts; ++i) {
-      arena.restart(scratch_bytes());
-      work(Range{i * chunk, std::min(chunk, pixels - i * chunk)}, part, arena);
-    }
-  };
-  if (parts == 1) return run(0);
-  run_parts(parts, parts, run);
 }
 
 void Block::forward(const float* input, const MapShape& shape, float* output, std::byte* memory,
@@ -415,7 +420,7 @@ void Block::backward(const float* input, const MapShape& shape, const std::byte*
   const size_t stride = has_adaptor_ ? channels_ : given_channels_;
   sum_memory.restart(threads * (sums_size() * sizeof(float) + 64));
   std::vector<Sums> sums;
-  for (size_t part = 0; part < std::min(threads, (shape.pixels() + chunk - 1) / chunk); ++part)
+  for (size_t part = 0; part < part_count(shape.pixels(), threads); ++part)
     sums.push_back(take_sums(sum_memory));
   const Saved saved = saved_maps(const_cast<std::byte*>(memory), shape);
   for_each_chunk(shape, threads, [&](Range range, size_t part, Arena& arena) {
@@ -652,4 +657,9 @@ void Block::write_gradients(const std::vector<Sums>& parts, const BlockTensors<f
     for (size_t tap = 0; tap < taps; ++tap)
       out.depthwise[channel * taps + tap] = sums.depthwise[tap * channels_ + place];
   }
+}
+
+std::unique_ptr<FusedBlock> make_block(const BlockSizes& sizes,
+                                       const BlockTensors<const float>& weights) {
+  return std::make_unique<Block>(sizes, weights);
 }

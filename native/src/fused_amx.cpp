@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -272,6 +274,8 @@ struct Level : Registers512 {
 };
 
 #include "fused.inl"
+#include "fused_convolution.inl"
+#include "fused_laplace.inl"
 
 }  // namespace
 
@@ -283,9 +287,6 @@ bool amx_is_usable() {
   return has_tiles && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
-std::unique_ptr<FusedBlock> make_amx_block(const BlockSizes& sizes,
-                                           const BlockTensors<const float>& weights) {
-  return std::make_unique<Block>(sizes, weights);
-}
+extern const FusedKernels amx_fused_kernels = {make_block, make_convolution, code_laplace};
 
 }  // namespace neuvid

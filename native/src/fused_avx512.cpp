@@ -2,6 +2,8 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -33,12 +35,11 @@ struct Registers : Registers512 {
 
 #include "fused_float.inl"
 #include "fused.inl"
+#include "fused_convolution.inl"
+#include "fused_laplace.inl"
 
 }  // namespace
 
-std::unique_ptr<FusedBlock> make_avx512_block(const BlockSizes& sizes,
-                                              const BlockTensors<const float>& weights) {
-  return std::make_unique<Block>(sizes, weights);
-}
+extern const FusedKernels avx512_fused_kernels = {make_block, make_convolution, code_laplace};
 
 }  // namespace neuvid

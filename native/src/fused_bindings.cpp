@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "fused.h"
@@ -14,13 +15,17 @@ namespace {
 
 using neuvid::BlockSizes;
 using neuvid::BlockTensors;
+using neuvid::ConvolutionSizes;
 using neuvid::FusedBlock;
+using neuvid::FusedConvolution;
 using neuvid::MapShape;
 
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Map = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using NewMap = nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using NewRows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Gradients = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void require(bool holds, const char* law) {
@@ -48,7 +53,7 @@ class Block {
       ends_.push_back((ends_.empty() ? 0 : ends_.back()) + expected[i]);
     }
     if (!has_adaptor_) data.insert(data.begin(), {nullptr, nullptr});
-    block_ = neuvid::make_fused_block(sizes_, tensors(data), level);
+    block_ = neuvid::fused_kernels(level).make_block(sizes_, tensors(data));
   }
 
   std::size_t saved_bytes(std::size_t batch, std::size_t height, std::size_t width) const {
@@ -100,6 +105,74 @@ class Block {
   std::unique_ptr<FusedBlock> block_;
 };
 
+class Convolution {
+ public:
+  // `weights` are [outputs, kernel, kernel, inputs].
+  Convolution(Map weights, Floats bias, std::size_t stride, std::size_t padding,
+              const std::string& level)
+      : sizes_{weights.shape(3), weights.shape(0), weights.shape(1), stride, padding} {
+    require(weights.size() > 0 && stride > 0 && weights.shape(1) == weights.shape(2) &&
+                bias.size() == sizes_.outputs,
+            "the weights of the convolution must belong together");
+    convolution_ = neuvid::fused_kernels(level).make_convolution(sizes_, weights.data(), bias.data());
+  }
+
+  std::tuple<std::size_t, std::size_t> output_size(std::size_t height, std::size_t width) const {
+    const MapShape shape = convolution_->output_shape({1, height, width});
+    return {shape.height, shape.width};
+  }
+
+  void forward(Map input, NewMap output, std::size_t threads) const {
+    const MapShape shape = checked(input, output);
+    nb::gil_scoped_release unlocked;
+    convolution_->forward(input.data(), shape, output.data(), threads);
+  }
+
+  void backward(Map input, Map output_gradient, NewMap input_gradient, Gradients gradients,
+                std::size_t threads) const {
+    const MapShape shape = checked(input, output_gradient);
+    const std::size_t bias = gradients.size() - sizes_.outputs;
+    require(input_gradient.size() == input.size(), "maps of other sizes");
+    require(gradients.size() == sizes_.outputs * (sizes_.kernel * sizes_.kernel * sizes_.inputs + 1),
+            "as many gradients as weights");
+    nb::gil_scoped_release unlocked;
+    convolution_->backward(input.data(), shape, output_gradient.data(), input_gradient.data(),
+                           gradients.data(), gradients.data() + bias, threads);
+  }
+
+ private:
+  template <class Output>
+  MapShape checked(const Map& input, const Output& output) const {
+    require(input.shape(3) == sizes_.inputs && input.size() > 0, "a map of other channels");
+    const MapShape shape = {input.shape(0), input.shape(1), input.shape(2)};
+    const std::size_t side = shape.height < shape.width ? shape.height : shape.width;
+    require(side + 2 * sizes_.padding >= sizes_.kernel, "a map smaller than the kernel");
+    require(output.size() == convolution_->output_shape(shape).pixels() * sizes_.outputs,
+            "maps of other sizes");
+    return shape;
+  }
+
+  ConvolutionSizes sizes_;
+  std::unique_ptr<FusedConvolution> convolution_;
+};
+
+// `bounds` are threshold, error_per_bit, probability_min and symbol_max of LaplaceInput; maps are
+// [samples, count].
+void code_laplace(const std::string& level, Rows values, Rows scales, Rows noise, NewRows coded,
+                  NewRows value_slopes, NewRows scale_slopes, Gradients bits,
+                  std::tuple<float, float, float, float> bounds) {
+  const std::size_t samples = values.shape(0), size = values.size();
+  require(scales.size() == size && noise.size() == size && coded.size() == size &&
+              value_slopes.size() == size && scale_slopes.size() == size && bits.size() == samples,
+          "all rows must have one shape");
+  const auto [threshold, error_per_bit, probability_min, symbol_max] = bounds;
+  const neuvid::FusedKernels& kernels = neuvid::fused_kernels(level);
+  nb::gil_scoped_release unlocked;
+  kernels.code_laplace({values.data(), scales.data(), noise.data(), samples, values.shape(1),
+                        threshold, error_per_bit, probability_min, symbol_max},
+                       {coded.data(), bits.data(), value_slopes.data(), scale_slopes.data()});
+}
+
 }  // namespace
 
 NB_MODULE(_fused, module) {
@@ -113,4 +186,17 @@ NB_MODULE(_fused, module) {
       .def("backward", &Block::backward, "input"_a.noconvert(), "saved"_a.noconvert(),
            "output_gradient"_a.noconvert(), "input_gradient"_a.noconvert(),
            "gradients"_a.noconvert(), "threads"_a);
+  nb::class_<Convolution>(module, "Convolution")
+      .def(nb::init<Map, Floats, std::size_t, std::size_t, const std::string&>(), "weights"_a,
+           "bias"_a, "stride"_a, "padding"_a, "level"_a)
+      .def("output_size", &Convolution::output_size, "height"_a, "width"_a)
+      .def("forward", &Convolution::forward, "input"_a.noconvert(), "output"_a.noconvert(),
+           "threads"_a)
+      .def("backward", &Convolution::backward, "input"_a.noconvert(),
+           "output_gradient"_a.noconvert(), "input_gradient"_a.noconvert(),
+           "gradients"_a.noconvert(), "threads"_a);
+  module.def("code_laplace", code_laplace, "level"_a, "values"_a.noconvert(),
+             "scales"_a.noconvert(), "noise"_a.noconvert(), "coded"_a.noconvert(),
+             "value_slopes"_a.noconvert(), "scale_slopes"_a.noconvert(), "bits"_a.noconvert(),
+             "bounds"_a);
 }

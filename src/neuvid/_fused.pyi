@@ -36,3 +36,49 @@ class Block:
         threads: int,
     ) -> None:
         """Write the gradients of the input, and of all weights one after the other."""
+
+class Convolution:
+    """A convolution with the weights [C', K, K, C] it was made with, as exact as float32."""
+
+    def __init__(
+        self,
+        weights: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        stride: int,
+        padding: int,
+        level: str,
+    ) -> None: ...
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the output."""
+
+    def forward(
+        self, input: NDArray[np.float32], output: NDArray[np.float32], threads: int
+    ) -> None:
+        """Write the output [B, H', W', C'] of an input [B, H, W, C]."""
+
+    def backward(
+        self,
+        input: NDArray[np.float32],
+        output_gradient: NDArray[np.float32],
+        input_gradient: NDArray[np.float32],
+        gradients: NDArray[np.float32],
+        threads: int,
+    ) -> None:
+        """Write the gradients of the input, and of the weights, then the bias."""
+
+def code_laplace(
+    level: str,
+    values: NDArray[np.float32],
+    scales: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    coded: NDArray[np.float32],
+    value_slopes: NDArray[np.float32],
+    scale_slopes: NDArray[np.float32],
+    bits: NDArray[np.float32],
+    bounds: tuple[float, float, float, float],
+) -> None:
+    """Write what is coded of values [B, N], the slopes of bits by value and scale, and bits [B].
+
+    `bounds` are the scale up to which a value is 0, the squared error worth a bit, the least
+    probability and the largest symbol.
+    """

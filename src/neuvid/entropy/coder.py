@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuvid import _native
 from neuvid.entropy.distributions import SKIP, Distribution
+from neuvid.entropy.noise import code_with_noise
 from neuvid.entropy.tables import EntropyTables
 
 # Symbols of a frame from which one stream of several lanes pays, and four streams.
@@ -27,9 +28,7 @@ class LatentCoder(Protocol):
 class RateEstimator:
     """Counts differentiable bits; for training (`noise`) and for trials.
 
-    The bits are those of the rounded values, so the laws learn what is really coded. With
-    `noise`, gradients reach the values as well: what they cost with uniform noise of one step, and
-    straight through the rounding.
+    With `noise`, gradients reach the values as well (`entropy/noise.py`).
     """
 
     def __init__(self, *, noise: bool) -> None:
@@ -40,17 +39,12 @@ class RateEstimator:
         """Return the rounded values and count their bits."""
         if values is None:
             raise TypeError("a rate estimator cannot read")
-        integers = law.quantise(values)
-        rounded = law.coded(integers)
         if self.noise:
-            # Not coded values count too: a law must not save bits by leaving values out.
-            bits = law.bits(integers)
-            noisy = law.frozen().bits(values + torch.empty_like(values).uniform_(-0.5, 0.5))
-            bits = bits + (noisy - noisy.detach())
-            rounded = values + (rounded - values).detach()
+            rounded, bits = code_with_noise(values, law)
         else:
-            bits = law.bits(rounded)
-        self.bits.append(bits.flatten(1).sum(1))
+            rounded = law.coded(law.quantise(values))
+            bits = law.bits(rounded).flatten(1).sum(1)
+        self.bits.append(bits)
         return rounded
 
     def total(self) -> Tensor:

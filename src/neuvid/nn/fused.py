@@ -1,75 +1,112 @@
-"""Blocks whose forward and backward passes are computed natively, for training on a CPU.
+"""Layers whose forward and backward passes are computed natively, for training on a CPU.
 
 A chunk of pixels goes through all layers of a block while it is in the cache, and most of what
-backward needs is computed again instead of stored. The products' factors are bfloat16 where
-autocast says so and the processor has tiles for them (AMX), else float32.
+backward needs is computed again instead of stored. Under autocast, where the processor has tiles
+for it (AMX), factors of products are bfloat16, in layers of the signal two for each factor, which
+is as exact as float32. Everything else is float32.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from neuvid import _fused
-from neuvid.nn.blocks import DepthConvBlock
+from neuvid.nn.blocks import DepthConvBlock, SignalConv, SignalPointwise
 from neuvid.nn.slimmable import Slimmable
 
 BFLOAT16_LEVEL = "amx"
 LEVELS = _fused.levels()
 FLOAT_LEVELS = [level for level in LEVELS if level != BFLOAT16_LEVEL]
 
+Native = TypeVar("Native", _fused.Block, _fused.Convolution)
 
-class _Weights:
-    """The weights of a block, packed anew when they have changed."""
 
-    def __init__(self, tensors: tuple[Tensor, ...], shortcut: bool, level: str) -> None:
-        self.tensors = tensors
-        self.level = level
-        self.versions = [tensor._version for tensor in tensors]
-        arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
-        self.block = _fused.Block(arrays, shortcut, level)
+def _level() -> str:
+    if torch.is_autocast_enabled("cpu") and BFLOAT16_LEVEL in LEVELS:
+        return BFLOAT16_LEVEL
+    return FLOAT_LEVELS[-1]
 
-    def are(self, tensors: tuple[Tensor, ...], level: str) -> bool:
-        """Return whether they are those of `tensors` as they are now."""
-        return self.level == level and all(
-            own is other and version == other._version
-            for own, other, version in zip(self.tensors, tensors, self.versions, strict=True)
+
+class _Packed(Generic[Native]):
+    """A native layer, made anew when its weights have changed."""
+
+    def __init__(self, make: Callable[[list[Tensor], str], Native]) -> None:
+        self.make = make
+        self.tensors: tuple[Tensor, ...] = ()
+        self.state: list[object] = []
+
+    def layer(self, *tensors: Tensor) -> Native:
+        """Return the layer with the weights as they are now."""
+        state = [_level(), *(tensor._version for tensor in tensors)]
+        same = self.state == state and all(
+            own is other for own, other in zip(self.tensors, tensors, strict=True)
         )
+        if not same:
+            self.native = self.make([tensor.detach() for tensor in tensors], _level())
+            self.tensors, self.state = tensors, state
+        return self.native
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        return None  # a copy of a module packs its own
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Packed[Native]:
+        return _Packed(self.make)
 
 
-class _FusedFunction(torch.autograd.Function):
+def _rows(maps: Tensor) -> Tensor:
+    return maps.permute(0, 2, 3, 1).contiguous()
+
+
+class _BlockFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, block: _fused.Block, x: Tensor, *weights: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 1).contiguous()
-        batch, height, width, _ = rows.shape
-        output = rows.new_empty(batch, height, width, weights[-1].shape[0])
+        rows = _rows(x)
+        output = rows.new_empty(*rows.shape[:3], len(weights[-1]))
         saved = None
         if any(ctx.needs_input_grad):
-            size = block.saved_bytes(batch, height, width)
-            saved = torch.empty(size, dtype=torch.uint8)
-            ctx.block = block
-            ctx.sizes = [weight.shape for weight in weights]
+            saved = torch.empty(block.saved_bytes(*rows.shape[:3]), dtype=torch.uint8)
+            ctx.block, ctx.shapes = block, [weight.shape for weight in weights]
             ctx.save_for_backward(rows, saved)
-        threads = torch.get_num_threads()
-        block.forward(rows.numpy(), output.numpy(), None if saved is None else saved.numpy(), threads)
+        kept = None if saved is None else saved.numpy()
+        block.forward(rows.numpy(), output.numpy(), kept, torch.get_num_threads())
         return output.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, saved = ctx.saved_tensors
-        outer = gradients[0].permute(0, 2, 3, 1).contiguous()
         of_input = torch.empty_like(rows)
-        counts = [size.numel() for size in ctx.sizes]
-        of_weights = rows.new_empty(sum(counts))
-        arrays = [tensor.numpy() for tensor in (rows, saved, outer, of_input, of_weights)]
-        ctx.block.backward(*arrays, torch.get_num_threads())
-        parts = zip(of_weights.split(counts), ctx.sizes, strict=True)
-        return None, of_input.permute(0, 3, 1, 2), *(part.view(size) for part, size in parts)
+        sizes = [shape.numel() for shape in ctx.shapes]
+        of_weights = rows.new_empty(sum(sizes))
+        tensors = (rows, saved, _rows(gradients[0]), of_input, of_weights)
+        ctx.block.backward(*(tensor.numpy() for tensor in tensors), torch.get_num_threads())
+        parts = zip(of_weights.split(sizes), ctx.shapes, strict=True)
+        return None, of_input.permute(0, 3, 1, 2), *(part.view(shape) for part, shape in parts)
+
+
+class _ConvolutionFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, layer: _fused.Convolution, x: Tensor, weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        rows = _rows(x)
+        batch, height, width, _ = rows.shape
+        output = rows.new_empty(batch, *layer.output_size(height, width), len(bias))
+        layer.forward(rows.numpy(), output.numpy(), torch.get_num_threads())
+        ctx.layer, ctx.shape = layer, weight.permute(0, 2, 3, 1).shape
+        ctx.save_for_backward(rows)
+        return output.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (rows,) = ctx.saved_tensors
+        of_input = torch.empty_like(rows)
+        size = ctx.shape.numel()
+        of_weights = rows.new_empty(size + ctx.shape[0])
+        tensors = (rows, _rows(gradients[0]), of_input, of_weights)
+        ctx.layer.backward(*(tensor.numpy() for tensor in tensors), torch.get_num_threads())
+        of_weight = of_weights[:size].view(ctx.shape).permute(0, 3, 1, 2)
+        return None, of_input.permute(0, 3, 1, 2), of_weight, of_weights[size:]
 
 
 class FusedBlock(nn.Module):
@@ -83,34 +120,60 @@ class FusedBlock(nn.Module):
         self.project = block.project
         self.widen = block.widen
         self.narrow = block.narrow
-        self.shortcut = block.shortcut
-        self._packed: _Weights | None = None
+        shortcut = block.shortcut
+
+        def make(weights: list[Tensor], level: str) -> _fused.Block:
+            return _fused.Block([each.contiguous().numpy() for each in weights], shortcut, level)
+
+        self._packed = _Packed(make)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, H, W]."""
-        level = FLOAT_LEVELS[-1]
-        if torch.is_autocast_enabled("cpu") and BFLOAT16_LEVEL in LEVELS:
-            level = BFLOAT16_LEVEL
-        weights = tuple(self._parameters_in_order())
-        if self._packed is None or not self._packed.are(weights, level):
-            self._packed = _Weights(weights, self.shortcut, level)
-        output: Tensor = _FusedFunction.apply(self._packed.block, x.float(), *weights)  # type: ignore[no-untyped-call]
+        layers = (self.adaptor, self.expand, self.depthwise, self.project, self.widen, self.narrow)
+        weights = [tensor for layer in layers if layer for tensor in (layer.weight, layer.bias)]
+        block = self._packed.layer(*weights)
+        output: Tensor = _BlockFunction.apply(block, x.float(), *weights)  # type: ignore[no-untyped-call]
         return output
 
-    def _parameters_in_order(self) -> list[Tensor]:
-        layers = (self.adaptor, self.expand, self.depthwise, self.project, self.widen, self.narrow)
-        return [tensor for layer in layers if layer for tensor in (layer.weight, layer.bias)]
+
+class FusedConvolution(nn.Module):
+    """A convolution of the signal with the same weights under the same names, by native code."""
+
+    def __init__(self, layer: SignalConv | SignalPointwise) -> None:
+        super().__init__()
+        self.weight = layer.weight
+        self.bias = layer.bias
+        stride, padding = layer.stride[0], int(layer.padding[0])
+
+        def make(weights: list[Tensor], level: str) -> _fused.Convolution:
+            weight, bias = weights
+            rows = weight.permute(0, 2, 3, 1).contiguous()
+            return _fused.Convolution(rows.numpy(), bias.numpy(), stride, padding, level)
+
+        self._packed = _Packed(make)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, H / stride, W / stride]."""
+        layer = self._packed.layer(self.weight, self.bias)
+        output: Tensor = _ConvolutionFunction.apply(layer, x.float(), self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return output
 
 
 def fuse(network: nn.Module) -> None:
-    """Replace the blocks inside `network`, which is trained on this CPU, where that is possible."""
+    """Replace layers inside `network`, which is trained on this CPU, where there are native ones.
+
+    Names of weights, and the weights themselves, stay.
+    """
     if not FLOAT_LEVELS:
         return
     if isinstance(network, Slimmable):
         for route in range(network.routes):
             fuse(network.network(route))
     for name, child in network.named_children():
-        if isinstance(child, DepthConvBlock):
-            setattr(network, name, FusedBlock(child))
-        else:
-            fuse(child)
+        match child:
+            case DepthConvBlock():
+                setattr(network, name, FusedBlock(child))
+            case SignalConv() | SignalPointwise() if child.bias is not None:
+                setattr(network, name, FusedConvolution(child))
+            case _:
+                fuse(child)

@@ -7,6 +7,7 @@ folds the latent [B, C, h, w] to [B, C/G, h, w], and after G steps everything is
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,23 +36,67 @@ def skipping_laplace(scales: Tensor) -> Laplace:
     return Laplace(lower_bound(scales, SCALE_MIN) / Laplace.spread)
 
 
-def _masks(groups: tuple[int, ...], like: Tensor) -> Tensor:
-    """Return [G, 1, h, w]: 1 where a group is coded in the step, else 0."""
-    height, width = like.shape[-2:]
-    tile = torch.tensor(groups, device=like.device).view(2, 2)
-    coded = tile.repeat(-(-height // 2), -(-width // 2))[:height, :width]
-    numbers = torch.arange(max(groups) + 1, device=like.device).view(-1, 1, 1)
-    return (coded == numbers).to(like.dtype)[:, None]
+class _Fold(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, groups: tuple[int, ...]) -> Tensor:
+        ctx.groups = groups
+        return _folded(values, groups)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _unfolded(gradients[0], ctx.groups), None
 
 
-def _fold(values: Tensor, masks: Tensor) -> Tensor:
+class _Unfold(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, folded: Tensor, groups: tuple[int, ...]) -> Tensor:
+        ctx.groups = groups
+        return _unfolded(folded, groups)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _folded(gradients[0], ctx.groups), None
+
+
+def _parts(unfolded: Tensor, folded: Tensor, groups: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    """Return for each phase the views of both where its group is."""
+    channels = folded.shape[1]
+    parts = []
+    for phase, group in enumerate(groups):
+        rows, columns = (slice(first, None, 2) for first in divmod(phase, 2))
+        of_group = unfolded[:, group * channels : (group + 1) * channels, rows, columns]
+        parts.append((of_group, folded[:, :, rows, columns]))
+    return parts
+
+
+def _folded(values: Tensor, groups: tuple[int, ...]) -> Tensor:
+    """Return [B, C/G, h, w]: at each position the group of values [B, C, h, w] coded there."""
     batch, channels, height, width = values.shape
-    groups = values.view(batch, len(masks), channels // len(masks), height, width)
-    return (groups * masks).sum(1)
+    size = (batch, channels // (max(groups) + 1), height, width)
+    folded = values.new_empty(size).contiguous(memory_format=torch.channels_last)
+    for of_group, part in _parts(values, folded, groups):
+        part.copy_(of_group)
+    return folded
 
 
-def _unfold(folded: Tensor, masks: Tensor) -> Tensor:
-    return (folded[:, None] * masks).flatten(1, 2)
+def _unfolded(folded: Tensor, groups: tuple[int, ...]) -> Tensor:
+    """Return [B, C, h, w] with a folded latent in its places, and zeros elsewhere."""
+    batch, channels, height, width = folded.shape
+    size = (batch, channels * (max(groups) + 1), height, width)
+    values = folded.new_zeros(size).contiguous(memory_format=torch.channels_last)
+    for of_group, part in _parts(values, folded, groups):
+        of_group.copy_(part)
+    return values
+
+
+def _fold(values: Tensor, groups: tuple[int, ...]) -> Tensor:
+    folded: Tensor = _Fold.apply(values, groups)  # type: ignore[no-untyped-call]
+    return folded
+
+
+def _unfold(folded: Tensor, groups: tuple[int, ...]) -> Tensor:
+    values: Tensor = _Unfold.apply(folded, groups)  # type: ignore[no-untyped-call]
+    return values
 
 
 def code_in_steps(
@@ -69,8 +114,7 @@ def code_in_steps(
     """
     coded = start
     for step, groups in enumerate(pattern):
-        masks = _masks(groups, start)
-        scales, means = (_fold(each, masks) for each in parameters(step, coded))
-        residual = None if values is None else _fold(values, masks) - means
-        coded = coded + _unfold(coder.code(residual, law(scales)) + means, masks)
+        scales, means = (_fold(each, groups) for each in parameters(step, coded))
+        residual = None if values is None else _fold(values, groups) - means
+        coded = coded + _unfold(coder.code(residual, law(scales)) + means, groups)
     return coded
