@@ -19,19 +19,33 @@ PATCH = 8  # pixels along the side of a patch
 
 def patchify(frame: Tensor) -> Tensor:
     """Turn pixels [B, 3, H, W] into patches [B, 192, H/8, W/8]."""
-    patches = functional.pixel_unshuffle(frame, PATCH)
-    return patches.contiguous(memory_format=torch.channels_last)
+    batch, channels, height, width = frame.shape
+    rows, columns = height // PATCH, width // PATCH
+    patches = frame.reshape(batch, channels, rows, PATCH, columns, PATCH)
+    maps = patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows, columns, -1)
+    return maps.permute(0, 3, 1, 2)
 
 
 def unpatchify(patches: Tensor) -> Tensor:
     """Turn patches [B, 192, H/8, W/8] into pixels [B, 3, H, W]."""
-    return functional.pixel_shuffle(patches, PATCH)
+    batch, values, rows, columns = patches.shape
+    size = (batch, rows, columns, values // PATCH**2, PATCH, PATCH)
+    pixels = patches.permute(0, 2, 3, 1).reshape(size).permute(0, 3, 1, 4, 2, 5)
+    return pixels.reshape(batch, -1, PATCH * rows, PATCH * columns)
 
 
 def pad_to(maps: Tensor, multiple: int) -> Tensor:
     """Return maps [B, C, h, w] whose edges go on until both sides are multiples of a number."""
     bottom, right = (-side % multiple for side in maps.shape[2:])
     return functional.pad(maps, (0, right, 0, bottom), mode="replicate")
+
+
+def double(maps: Tensor) -> Tensor:
+    """Turn maps [B, 4C, h, w] into [B, C, 2h, 2w] as a pixel shuffle does."""
+    batch, channels, height, width = maps.shape
+    rows = maps.permute(0, 2, 3, 1).reshape(batch, height, width, channels // 4, 2, 2)
+    rows = rows.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2 * height, 2 * width, -1)
+    return rows.permute(0, 3, 1, 2)
 
 
 class Pointwise(nn.Conv2d):
@@ -142,8 +156,7 @@ class Shuffle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, 2H, 2W]."""
         narrowed = x if self.narrow is None else self.narrow(x)
-        doubled = functional.pixel_shuffle(self.spread(narrowed), 2)
-        return doubled.contiguous(memory_format=torch.channels_last)
+        return double(self.spread(narrowed))
 
 
 class Up(nn.Module):

@@ -14,7 +14,7 @@ from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
 from neuvid.entropy.coder import RateEstimator
 from neuvid.lagrangian import INTRA_LAMBDAS
 from neuvid.models.base import State, VideoModel
-from neuvid.training.losses import LEVEL_WEIGHTS, Objective, distortion, plane_psnr
+from neuvid.training.losses import LEVEL_WEIGHTS, Objective, errors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,16 @@ class Chain:
         coder = RateEstimator(noise=self.noise)
         frame = self.frames[:, number]
         state = model.code_frame(frame, state, choice, coder)
-        picture = model.render(state).float()
+        errors = errors_of(model.render(state), frame)
         bits_per_pixel = coder.total().float() / (state.height * state.width)
-        error = distortion(picture, frame, self.objective.rgb_share)
+        error = self.objective.distortion(errors)
         quality = model.coded_quality(choice, state.batch)
         if choice.kind is FrameKind.INTRA:
             lambdas, weight = INTRA_LAMBDAS, 1.0
         else:
             lambdas, weight = model.inter_lambdas, LEVEL_WEIGHTS[choice.level]
         loss = self.objective.loss(bits_per_pixel, error, quality, lambdas=lambdas, weight=weight)
-        return ChainLosses(loss, bits_per_pixel, plane_psnr(picture, frame)), state
+        return ChainLosses(loss, bits_per_pixel, errors.plane_psnr()), state
 
 
 def _mean(losses: list[ChainLosses]) -> ChainLosses:

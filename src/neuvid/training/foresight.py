@@ -12,7 +12,7 @@ from neuvid.choice import FrameChoice
 from neuvid.entropy.coder import RateEstimator
 from neuvid.models.base import State, VideoModel
 from neuvid.training.chains import Chain, ChainLosses
-from neuvid.training.losses import plane_psnr
+from neuvid.training.losses import errors_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,8 @@ class ForesightChain(Chain):
         route = self.routes[number % len(self.routes)]
         _, after = coded[route]
         bits_per_pixel = bits[:, route] / (state.height * state.width)
-        return ChainLosses(loss, bits_per_pixel, plane_psnr(model.render(after), frame)), after
+        psnr = errors_of(model.render(after), frame).plane_psnr()
+        return ChainLosses(loss, bits_per_pixel, psnr), after
 
 
 def _try(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,20 +15,60 @@ LEVEL_WEIGHTS = (0.52, 1.33, 0.83)  # of the distortion at each level (DCVC-DC)
 ERROR_MIN = 1e-6  # mean squared error below which a plane counts as perfect
 KR, KB = 0.2126, 0.0722  # BT.709
 KG = 1 - KR - KB
+RGB_OF_YUV = np.array(
+    ((1, 0, 2 - 2 * KR), (1, -2 * (1 - KB) * KB / KG, -2 * (1 - KR) * KR / KG), (1, 2 - 2 * KB, 0))
+)
+RGB_PRODUCTS = (RGB_OF_YUV.T @ RGB_OF_YUV).tolist()  # what products of Y, U, V weigh in errors
 BALANCED_QUALITY = 48.0  # whose loss is the same whatever the balance
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Mean squared errors of pictures whose values are in [0, 1]."""
+
+    planes: Tensor  # [B, 3] of Y, U, V; chroma at half the resolution (4:2:0)
+    rgb: Tensor  # [B], the sum of those of R, G, B by BT.709
+
+    @torch.no_grad()
+    def plane_psnr(self) -> Tensor:
+        """Return the PSNR [B, 3] of Y, U, V in dB, 100 at most."""
+        return -10 * self.planes.clamp(min=1e-10).log10()
+
+
+def errors_of(reconstruction: Tensor, frame: Tensor) -> Errors:
+    """Return the errors of pictures [B, 3, H, W] of Y, U, V."""
+    difference = reconstruction.float() - frame
+    pixels = difference.flatten(2)
+    with torch.autocast(pixels.device.type, enabled=False):
+        products = pixels @ pixels.transpose(1, 2) / pixels.shape[2]  # [B, 3, 3]
+    chroma = functional.avg_pool2d(difference[:, 1:], 2).square().mean((2, 3))
+    rgb = (products * products.new_tensor(RGB_PRODUCTS)).sum((1, 2))
+    return Errors(torch.cat((products[:, :1, 0], chroma), 1), rgb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """What a frame's loss is made of: bits per pixel and lambda times distortion.
 
-    `rgb_share` is the part of R, G, B in the distortion. Losses are divided by lambda to the
+    `rgb_share` is the part of R, G, B in the distortion, `plane_weights` those of Y, U, V among
+    each other in the rest. Losses are divided by lambda to the
     power of `balance`: at 0 the highest qualities outweigh all others a hundredfold, at about
     0.65 all qualities weigh the same.
     """
 
     rgb_share: float
+    plane_weights: tuple[float, float, float] = PLANE_WEIGHTS
     balance: float = 0.0
+
+    def distortion(self, errors: Errors) -> Tensor:
+        """Return the distortion [B]: three times the planes' weighted geometric mean, and RGB's.
+
+        The geometric mean is to errors what the weighted mean of the planes' PSNRs is to PSNR.
+        """
+        weights = errors.planes.new_tensor(self.plane_weights)
+        logarithms = (errors.planes + ERROR_MIN).log()
+        planes = 3 * (logarithms * weights / weights.sum()).sum(1).exp()
+        return (1 - self.rgb_share) * planes + self.rgb_share * errors.rgb
 
     def loss(
         self,
@@ -42,40 +83,3 @@ class Objective:
         loss = bits_per_pixel + weight * lambdas.at(quality) * distortion
         middle = lambdas.at(torch.tensor(BALANCED_QUALITY, device=quality.device))
         return loss * (middle / lambdas.at(quality)) ** self.balance
-
-
-def plane_errors(reconstruction: Tensor, frame: Tensor) -> Tensor:
-    """Return mean squared errors [B, 3] of Y, U, V; chroma at half the resolution (4:2:0).
-
-    Both pictures are [B, 3, H, W], values in [0, 1].
-    """
-    difference = reconstruction - frame
-    luma = difference[:, :1].square().mean((1, 2, 3))
-    chroma = functional.avg_pool2d(difference[:, 1:], 2).square().mean((2, 3))
-    return torch.cat((luma[:, None], chroma), 1)
-
-
-@torch.no_grad()
-def plane_psnr(reconstruction: Tensor, frame: Tensor) -> Tensor:
-    """Return the PSNR [B, 3] of Y, U, V in dB, 100 at most."""
-    return -10 * plane_errors(reconstruction.float(), frame).clamp(min=1e-10).log10()
-
-
-def rgb_error(reconstruction: Tensor, frame: Tensor) -> Tensor:
-    """Return the sum [B] of the mean squared errors of R, G, B by BT.709."""
-    luma, blue, red = (reconstruction - frame).unbind(1)
-    r = luma + 2 * (1 - KR) * red
-    b = luma + 2 * (1 - KB) * blue
-    g = (luma - KR * r - KB * b) / KG
-    return torch.stack((r, g, b), 1).square().mean((2, 3)).sum(1)
-
-
-def distortion(reconstruction: Tensor, frame: Tensor, rgb_share: float) -> Tensor:
-    """Return the distortion [B]: three times the planes' weighted geometric mean, and RGB's.
-
-    The geometric mean is to errors what the weighted mean of the planes' PSNRs is to PSNR.
-    """
-    weights = torch.tensor(PLANE_WEIGHTS, device=frame.device)
-    logarithms = (plane_errors(reconstruction, frame) + ERROR_MIN).log()
-    planes = 3 * (logarithms * weights).sum(1).exp()
-    return (1 - rgb_share) * planes + rgb_share * rgb_error(reconstruction, frame)
