@@ -76,12 +76,19 @@ struct Part {
     }
   }
 
+  // Whether the columns lie side by side.
+  bool is_inside() const { return columns.back() - columns.front() == kPatch - 1; }
+
   Strip filter_rows(const float* plane, std::size_t width, const Taps& taps) const {
     Strip strip;
     for (int i = 0; i < kPatch; i++) {
       const float* row = plane + rows[i] * width;
-      std::array<float, kPatch> samples;
-      for (int j = 0; j < kPatch; j++) samples[j] = row[columns[j]];
+      std::array<float, kPatch> gathered;
+      const float* samples = row + columns[0];
+      if (!is_inside()) {
+        for (int j = 0; j < kPatch; j++) gathered[j] = row[columns[j]];
+        samples = gathered.data();
+      }
       for (int j = 0; j < kBlock; j++)
         strip[i][j] = ((samples[j] * taps[0] + samples[j + 1] * taps[1]) +
                        samples[j + 2] * taps[2]) +
@@ -138,12 +145,17 @@ void scatter(const Part& part, const Square& gradient, float* plane, std::size_t
     for (int k = 0; k < kTaps; k++)
       for (int j = 0; j < kBlock; j++) samples[j + k] += strip[i][j] * part.x.taps[k];
     float* row = plane + part.rows[i] * width;
-    for (int j = 0; j < kPatch; j++) row[part.columns[j]] += samples[j];
+    if (part.is_inside()) {
+      for (int j = 0; j < kPatch; j++) row[part.columns[0] + j] += samples[j];
+    } else {
+      for (int j = 0; j < kPatch; j++) row[part.columns[j]] += samples[j];
+    }
   }
 }
 
 }  // namespace
 
+NEUVID_CLONES
 void predict_picture(const float* reference, std::size_t channels, Extent extent,
                      const float* vectors, float* prediction) {
   for_cells(vectors, extent, [&](int row, int column, const std::array<Part, 4>& parts) {
@@ -164,6 +176,7 @@ void predict_picture(const float* reference, std::size_t channels, Extent extent
   });
 }
 
+NEUVID_CLONES
 void predict_picture_gradient(const float* reference, std::size_t channels, Extent extent,
                               const float* vectors, const float* prediction_gradient,
                               float* reference_gradient, float* vectors_gradient) {
@@ -180,6 +193,7 @@ void predict_picture_gradient(const float* reference, std::size_t channels, Exte
           for (int j = 0; j < kBlock; j++)
             gradient[i][j] = cell[i][j] * ((*part.window_y)[i] * (*part.window_x)[j]);
         scatter(part, gradient, reference_gradient + first, extent.width);
+        if (vectors_gradient == nullptr) continue;
         const float* plane = reference + first;
         const Strip across = part.filter_rows(plane, extent.width, taps_gradient(part.x.fraction));
         const Strip rows = part.filter_rows(plane, extent.width, part.x.taps);

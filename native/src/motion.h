@@ -6,6 +6,13 @@
 
 namespace neuvid {
 
+// Compiles a function, with all that it calls, also for processors with AVX2.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
+#define NEUVID_CLONES [[gnu::flatten, gnu::target_clones("arch=x86-64-v3", "default")]]
+#else
+#define NEUVID_CLONES
+#endif
+
 inline constexpr std::size_t kMotionBlock = 8;  // pixels along the side of a block with one vector
 
 // A picture's sides in pixels, multiples of 16.
@@ -30,7 +37,8 @@ void search_motion(const std::uint8_t* current, const std::uint8_t* reference, E
 void predict_picture(const float* reference, std::size_t channels, Extent extent,
                      const float* vectors, float* prediction);
 
-// Add the gradient of `predict_picture` to `reference_gradient` and `vectors_gradient`.
+// Add the gradient of `predict_picture` to `reference_gradient` and `vectors_gradient`, which may
+// be null.
 void predict_picture_gradient(const float* reference, std::size_t channels, Extent extent,
                               const float* vectors, const float* prediction_gradient,
                               float* reference_gradient, float* vectors_gradient);

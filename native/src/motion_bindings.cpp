@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "motion.h"
+#include "pool.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -50,40 +51,46 @@ Pictures checked_pictures(const Array<float, 4>& reference, const Array<float, 4
   return pictures;
 }
 
-Result<std::int16_t> search(Array<std::uint8_t, 2> current, Array<std::uint8_t, 2> reference,
-                            Array<std::int16_t, 3> last, float bit_cost) {
-  const neuvid::Extent extent = checked_extent(current.shape(0), current.shape(1));
-  if (reference.shape(0) != extent.height || reference.shape(1) != extent.width)
-    throw std::invalid_argument("current and reference must have the same shape");
-  if (last.shape(0) != 2 || last.shape(1) != extent.block_rows() ||
-      last.shape(2) != extent.block_columns())
-    throw std::invalid_argument("last must be [2, height / 8, width / 8]");
-  auto vectors = zeros<std::int16_t>({2, extent.block_rows(), extent.block_columns()});
-  {
-    nb::gil_scoped_release unlocked;
-    neuvid::search_motion(current.data(), reference.data(), extent, last.data(), bit_cost,
-                          vectors.data());
-  }
+Result<std::int16_t> search(Array<std::uint8_t, 3> current, Array<std::uint8_t, 3> reference,
+                            Array<std::int16_t, 4> last, Array<float, 1> bit_costs,
+                            std::size_t threads) {
+  const std::size_t count = current.shape(0);
+  const neuvid::Extent extent = checked_extent(current.shape(1), current.shape(2));
+  for (std::size_t side = 0; side < 3; side++)
+    if (reference.shape(side) != current.shape(side))
+      throw std::invalid_argument("current and reference must have the same shape");
+  if (last.shape(0) != count || last.shape(1) != 2 || last.shape(2) != extent.block_rows() ||
+      last.shape(3) != extent.block_columns() || bit_costs.size() != count)
+    throw std::invalid_argument("last must be [batch, 2, height / 8, width / 8], and costs [batch]");
+  auto vectors = zeros<std::int16_t>({count, 2, extent.block_rows(), extent.block_columns()});
+  nb::gil_scoped_release unlocked;
+  neuvid::run_parts(threads, count, [&](std::size_t i) {
+    const std::size_t first = i * extent.pixels(), first_vector = i * 2 * extent.blocks();
+    neuvid::search_motion(current.data() + first, reference.data() + first, extent,
+                          last.data() + first_vector, bit_costs.data()[i],
+                          vectors.data() + first_vector);
+  });
   return vectors;
 }
 
-Result<float> predict(Array<float, 4> reference, Array<float, 4> vectors) {
+Result<float> predict(Array<float, 4> reference, Array<float, 4> vectors, std::size_t threads) {
   const Pictures pictures = checked_pictures(reference, vectors);
   auto prediction = zeros<float>(
       {pictures.count, pictures.channels, pictures.extent.height, pictures.extent.width});
-  {
-    nb::gil_scoped_release unlocked;
-    for (std::size_t i = 0; i < pictures.count; i++)
-      neuvid::predict_picture(reference.data() + i * pictures.samples(), pictures.channels,
-                              pictures.extent, vectors.data() + i * pictures.vectors(),
-                              prediction.data() + i * pictures.samples());
-  }
+  nb::gil_scoped_release unlocked;
+  neuvid::run_parts(threads, pictures.count, [&](std::size_t i) {
+    neuvid::predict_picture(reference.data() + i * pictures.samples(), pictures.channels,
+                            pictures.extent, vectors.data() + i * pictures.vectors(),
+                            prediction.data() + i * pictures.samples());
+  });
   return prediction;
 }
 
+// The second is empty unless it is wanted.
 std::pair<Result<float>, Result<float>> predict_gradient(Array<float, 4> reference,
                                                          Array<float, 4> vectors,
-                                                         Array<float, 4> gradient) {
+                                                         Array<float, 4> gradient,
+                                                         bool wants_vectors, std::size_t threads) {
   const Pictures pictures = checked_pictures(reference, vectors);
   for (std::size_t side = 0; side < 4; side++)
     if (gradient.shape(side) != reference.shape(side))
@@ -91,18 +98,16 @@ std::pair<Result<float>, Result<float>> predict_gradient(Array<float, 4> referen
   const neuvid::Extent extent = pictures.extent;
   auto of_reference =
       zeros<float>({pictures.count, pictures.channels, extent.height, extent.width});
-  auto of_vectors =
-      zeros<float>({pictures.count, 2, extent.block_rows(), extent.block_columns()});
-  {
-    nb::gil_scoped_release unlocked;
-    for (std::size_t i = 0; i < pictures.count; i++) {
-      const std::size_t first = i * pictures.samples(), first_vector = i * pictures.vectors();
-      neuvid::predict_picture_gradient(reference.data() + first, pictures.channels, extent,
-                                       vectors.data() + first_vector, gradient.data() + first,
-                                       of_reference.data() + first,
-                                       of_vectors.data() + first_vector);
-    }
-  }
+  auto of_vectors = zeros<float>(
+      {wants_vectors ? pictures.count : 0, 2, extent.block_rows(), extent.block_columns()});
+  nb::gil_scoped_release unlocked;
+  neuvid::run_parts(threads, pictures.count, [&](std::size_t i) {
+    const std::size_t first = i * pictures.samples(), first_vector = i * pictures.vectors();
+    neuvid::predict_picture_gradient(
+        reference.data() + first, pictures.channels, extent, vectors.data() + first_vector,
+        gradient.data() + first, of_reference.data() + first,
+        wants_vectors ? of_vectors.data() + first_vector : nullptr);
+  });
   return {of_reference, of_vectors};
 }
 
@@ -110,8 +115,8 @@ std::pair<Result<float>, Result<float>> predict_gradient(Array<float, 4> referen
 
 NB_MODULE(_motion, module) {
   module.def("search", search, "current"_a.noconvert(), "reference"_a.noconvert(),
-             "last"_a.noconvert(), "bit_cost"_a);
-  module.def("predict", predict, "reference"_a.noconvert(), "vectors"_a.noconvert());
+             "last"_a.noconvert(), "bit_costs"_a.noconvert(), "threads"_a);
+  module.def("predict", predict, "reference"_a.noconvert(), "vectors"_a.noconvert(), "threads"_a);
   module.def("predict_gradient", predict_gradient, "reference"_a.noconvert(),
-             "vectors"_a.noconvert(), "gradient"_a.noconvert());
+             "vectors"_a.noconvert(), "gradient"_a.noconvert(), "wants_vectors"_a, "threads"_a);
 }

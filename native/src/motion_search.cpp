@@ -488,6 +488,7 @@ std::vector<Plane> pyramid(const std::uint8_t* samples, Extent extent) {
 
 }  // namespace
 
+NEUVID_CLONES
 void search_motion(const std::uint8_t* current, const std::uint8_t* reference, Extent extent,
                    const std::int16_t* last, float bit_cost, std::int16_t* vectors) {
   const std::vector<Plane> now = pyramid(current, extent), before = pyramid(reference, extent);

@@ -7,14 +7,21 @@ def search(
     current: NDArray[np.uint8],
     reference: NDArray[np.uint8],
     last: NDArray[np.int16],
-    bit_cost: float,
+    bit_costs: NDArray[np.float32],
+    threads: int,
 ) -> NDArray[np.int16]:
-    """Return vectors [2, H/8, W/8] in quarter pixels for luma [H, W]; `last` were those before."""
+    """Return vectors [B, 2, H/8, W/8] in quarter pixels for luma [B, H, W]; `last` came before."""
 
-def predict(reference: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict(
+    reference: NDArray[np.float32], vectors: NDArray[np.float32], threads: int
+) -> NDArray[np.float32]:
     """Return predicted pictures [B, C, H, W] for vectors [B, 2, H/8, W/8] in pixels."""
 
 def predict_gradient(
-    reference: NDArray[np.float32], vectors: NDArray[np.float32], gradient: NDArray[np.float32]
+    reference: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    wants_vectors: bool,
+    threads: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the gradients of reference and vectors."""
+    """Return the gradients of reference and vectors, the second empty unless it is wanted."""

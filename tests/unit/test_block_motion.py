@@ -99,9 +99,10 @@ def test_features_move_with_their_pictures() -> None:
 def test_native_functions_refuse_other_shapes() -> None:
     reference, vectors = random_case(1.0)
     with pytest.raises(ValueError, match="vectors must be"):
-        _motion.predict(reference.numpy(), vectors[..., :-1].contiguous().numpy())
-    luma, last = np.zeros((64, 96), np.uint8), np.zeros((2, 8, 11), np.int16)
+        _motion.predict(reference.numpy(), vectors[..., :-1].contiguous().numpy(), 1)
+    luma, last = np.zeros((1, 64, 96), np.uint8), np.zeros((1, 2, 8, 11), np.int16)
+    costs = np.array([4.0], np.float32)
     with pytest.raises(ValueError, match="last must be"):
-        _motion.search(luma, luma, last, 4.0)
+        _motion.search(luma, luma, last, costs, 1)
     with pytest.raises(ValueError, match="multiples of 16"):
-        _motion.search(luma[:20], luma[:20], last, 4.0)
+        _motion.search(luma[:, :20], luma[:, :20], last, costs, 1)

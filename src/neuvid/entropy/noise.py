@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuvid import _fused
@@ -37,6 +39,8 @@ def code_with_noise(values: Tensor, law: Distribution) -> tuple[Tensor, Tensor]:
 
 def _by_definition(values: Tensor, law: Distribution, noise: Tensor) -> tuple[Tensor, Tensor]:
     integers = law.quantise(values)
+    if not values.requires_grad:
+        return law.coded(integers), law.bits(integers).flatten(1).sum(1)
     # Not coded values count too: a law must not save bits by leaving values out.
     bits = law.bits(integers)
     noisy = law.frozen().bits(values + noise)
@@ -50,25 +54,40 @@ class _NativeLaplace(torch.autograd.Function):
     def forward(
         ctx: Any, values: Tensor, scales: Tensor, noise: Tensor, least: float
     ) -> tuple[Tensor, Tensor]:
-        inputs = [_rows(tensor) for tensor in (values, scales, noise)]
-        coded, value_slopes, scale_slopes = (torch.empty_like(inputs[0]) for _ in range(3))
-        bits = inputs[0].new_empty(len(values))
-        bounds = (least, ERROR_PER_BIT, PROBABILITY_MIN, float(SYMBOL_MAX))
-        arrays = [rows.flatten(1).numpy() for rows in (*inputs, coded, value_slopes, scale_slopes)]
-        _fused.code_laplace(LEVELS[-1], *arrays, bits.numpy(), bounds)
+        values, scales, noise = (_rows(maps) for maps in (values, scales, noise))
+        coded, value_slopes, scale_slopes = (torch.empty_like(values) for _ in range(3))
+        bits = values.new_empty(len(values))
+        _fused.code_laplace(
+            LEVELS[-1],
+            values=_flat(values),
+            scales=_flat(scales),
+            noise=_flat(noise),
+            coded=_flat(coded),
+            value_slopes=_flat(value_slopes),
+            scale_slopes=_flat(scale_slopes),
+            bits=bits.numpy(),
+            bounds=(least, ERROR_PER_BIT, PROBABILITY_MIN, float(SYMBOL_MAX)),
+        )
         ctx.save_for_backward(value_slopes, scale_slopes)
-        return coded.permute(0, 3, 1, 2), bits
+        decoded = coded.permute(0, 3, 1, 2)
+        if not ctx.needs_input_grad[0]:
+            ctx.mark_non_differentiable(decoded)
+        return decoded, bits
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        of_coded, of_bits = gradients
-        of_values, of_scales = (
-            (of_bits[:, None, None, None] * slopes).permute(0, 3, 1, 2)
-            for slopes in ctx.saved_tensors
-        )
-        return of_values + of_coded, of_scales, None, None
+        of_coded, of_bits = gradients[0], gradients[1][:, None, None, None]
+        value_slopes, scale_slopes = (slopes.permute(0, 3, 1, 2) for slopes in ctx.saved_tensors)
+        of_values = None
+        if ctx.needs_input_grad[0]:
+            of_values = torch.addcmul(of_coded, of_bits, value_slopes)
+        return of_values, of_bits * scale_slopes, None, None
 
 
 def _rows(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).contiguous()
 
+
+def _flat(rows: Tensor) -> NDArray[np.float32]:
+    flat: NDArray[np.float32] = rows.flatten(1).numpy()
+    return flat

@@ -22,7 +22,7 @@ BFLOAT16_LEVEL = "amx"
 LEVELS = _fused.levels()
 FLOAT_LEVELS = [level for level in LEVELS if level != BFLOAT16_LEVEL]
 
-Native = TypeVar("Native", _fused.Block, _fused.Convolution)
+Native = TypeVar("Native")
 
 
 def _level() -> str:
@@ -34,24 +34,27 @@ def _level() -> str:
 class _Packed(Generic[Native]):
     """A native layer, made anew when its weights have changed."""
 
-    def __init__(self, make: Callable[[list[Tensor], str], Native]) -> None:
+    def __init__(self, make: Callable[[list[Tensor], str], Native], level: str | None) -> None:
         self.make = make
+        self.level = level
+        self.native: Native | None = None
         self.tensors: tuple[Tensor, ...] = ()
         self.state: list[object] = []
 
     def layer(self, *tensors: Tensor) -> Native:
         """Return the layer with the weights as they are now."""
-        state = [_level(), *(tensor._version for tensor in tensors)]
+        level = self.level or _level()
+        state = [level, *(tensor._version for tensor in tensors)]
         same = self.state == state and all(
             own is other for own, other in zip(self.tensors, tensors, strict=True)
         )
-        if not same:
-            self.native = self.make([tensor.detach() for tensor in tensors], _level())
+        if self.native is None or not same:
+            self.native = self.make([tensor.detach() for tensor in tensors], level)
             self.tensors, self.state = tensors, state
         return self.native
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Packed[Native]:
-        return _Packed(self.make)
+        return _Packed(self.make, self.level)
 
 
 def _rows(maps: Tensor) -> Tensor:
@@ -110,9 +113,12 @@ class _ConvolutionFunction(torch.autograd.Function):
 
 
 class FusedBlock(nn.Module):
-    """A DepthConvBlock with the same weights under the same names, computed natively."""
+    """A DepthConvBlock with the same weights under the same names, computed natively.
 
-    def __init__(self, block: DepthConvBlock) -> None:
+    `level` names the kernels; None leaves the choice to autocast and the processor.
+    """
+
+    def __init__(self, block: DepthConvBlock, level: str | None = None) -> None:
         super().__init__()
         self.adaptor = block.adaptor
         self.expand = block.expand
@@ -125,22 +131,27 @@ class FusedBlock(nn.Module):
         def make(weights: list[Tensor], level: str) -> _fused.Block:
             return _fused.Block([each.contiguous().numpy() for each in weights], shortcut, level)
 
-        self._packed = _Packed(make)
+        self._packed = _Packed(make, level)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, H, W]."""
         layers = (self.adaptor, self.expand, self.depthwise, self.project, self.widen, self.narrow)
-        weights = [tensor for layer in layers if layer for tensor in (layer.weight, layer.bias)]
+        weights = [tensor for layer in layers if layer for tensor in layer.parameters()]
         block = self._packed.layer(*weights)
         output: Tensor = _BlockFunction.apply(block, x.float(), *weights)  # type: ignore[no-untyped-call]
         return output
 
 
 class FusedConvolution(nn.Module):
-    """A convolution of the signal with the same weights under the same names, by native code."""
+    """A convolution of the signal with the same weights under the same names, by native code.
 
-    def __init__(self, layer: SignalConv | SignalPointwise) -> None:
+    `level` names the kernels; None leaves the choice to autocast and the processor.
+    """
+
+    def __init__(self, layer: SignalConv | SignalPointwise, level: str | None = None) -> None:
         super().__init__()
+        if layer.bias is None:
+            raise TypeError(f"{layer} has no native version")
         self.weight = layer.weight
         self.bias = layer.bias
         stride, padding = layer.stride[0], int(layer.padding[0])
@@ -150,7 +161,7 @@ class FusedConvolution(nn.Module):
             rows = weight.permute(0, 2, 3, 1).contiguous()
             return _fused.Convolution(rows.numpy(), bias.numpy(), stride, padding, level)
 
-        self._packed = _Packed(make)
+        self._packed = _Packed(make, level)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, H / stride, W / stride]."""
@@ -173,7 +184,7 @@ def fuse(network: nn.Module) -> None:
         match child:
             case DepthConvBlock():
                 setattr(network, name, FusedBlock(child))
-            case SignalConv() | SignalPointwise() if child.bias is not None:
+            case SignalConv() | SignalPointwise():
                 setattr(network, name, FusedConvolution(child))
             case _:
                 fuse(child)

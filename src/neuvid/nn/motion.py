@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -33,11 +32,9 @@ def search_motion(frame: Tensor, reference: Tensor, last: Tensor, bit_costs: Ten
         for luma in (frame.detach(), reference.detach())
     )
     quarters = (last.detach() * QUARTERS).round().to(torch.int16).cpu().contiguous().numpy()
-    found = [
-        _motion.search(*sample)
-        for sample in zip(current, before, quarters, bit_costs.tolist(), strict=True)
-    ]
-    return torch.from_numpy(np.stack(found)).to(frame.device, torch.float32) / QUARTERS
+    costs = bit_costs.detach().float().cpu().contiguous().numpy()
+    found = _motion.search(current, before, quarters, costs, torch.get_num_threads())
+    return torch.from_numpy(found).to(frame.device, torch.float32) / QUARTERS
 
 
 def compensate_picture(reference: Tensor, vectors: Tensor) -> Tensor:
@@ -57,13 +54,20 @@ class _NativeCompensation(torch.autograd.Function):
     def forward(ctx: Any, reference: Tensor, vectors: Tensor) -> Tensor:
         reference, vectors = reference.contiguous(), vectors.contiguous()
         ctx.save_for_backward(reference, vectors)
-        return torch.from_numpy(_motion.predict(reference.numpy(), vectors.numpy()))
+        threads = torch.get_num_threads()
+        return torch.from_numpy(_motion.predict(reference.numpy(), vectors.numpy(), threads))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
         arrays = [tensor.contiguous().numpy() for tensor in (*ctx.saved_tensors, *gradients)]
-        of_reference, of_vectors = _motion.predict_gradient(*arrays)
-        return torch.from_numpy(of_reference), torch.from_numpy(of_vectors)
+        wants_vectors, threads = ctx.needs_input_grad[1], torch.get_num_threads()
+        reference, vectors, gradient = arrays
+        of_reference, of_vectors = _motion.predict_gradient(
+            reference, vectors, gradient, wants_vectors, threads
+        )
+        return torch.from_numpy(of_reference), torch.from_numpy(
+            of_vectors
+        ) if wants_vectors else None
 
 
 def compensate_by_definition(reference: Tensor, vectors: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class _LowerBound(torch.autograd.Function):
         (values,) = ctx.saved_tensors
         (gradient,) = gradients
         passes = (values >= ctx.bound) | (gradient < 0)
-        return gradient * passes, None
+        return torch.where(passes, gradient, 0.0), None
 
 
 def lower_bound(values: Tensor, bound: float) -> Tensor:

@@ -58,7 +58,9 @@ class _Unfold(torch.autograd.Function):
         return _folded(gradients[0], ctx.groups), None
 
 
-def _parts(unfolded: Tensor, folded: Tensor, groups: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+def _parts(
+    unfolded: Tensor, folded: Tensor, groups: tuple[int, ...]
+) -> list[tuple[Tensor, Tensor]]:
     """Return for each phase the views of both where its group is."""
     channels = folded.shape[1]
     parts = []
@@ -69,11 +71,19 @@ def _parts(unfolded: Tensor, folded: Tensor, groups: tuple[int, ...]) -> list[tu
     return parts
 
 
+def _like(maps: Tensor) -> dict[str, Any]:
+    return {
+        "dtype": maps.dtype,
+        "device": maps.device,
+        "memory_format": torch.channels_last,
+    }
+
+
 def _folded(values: Tensor, groups: tuple[int, ...]) -> Tensor:
     """Return [B, C/G, h, w]: at each position the group of values [B, C, h, w] coded there."""
     batch, channels, height, width = values.shape
     size = (batch, channels // (max(groups) + 1), height, width)
-    folded = values.new_empty(size).contiguous(memory_format=torch.channels_last)
+    folded = torch.empty(size, **_like(values))
     for of_group, part in _parts(values, folded, groups):
         part.copy_(of_group)
     return folded
@@ -83,7 +93,7 @@ def _unfolded(folded: Tensor, groups: tuple[int, ...]) -> Tensor:
     """Return [B, C, h, w] with a folded latent in its places, and zeros elsewhere."""
     batch, channels, height, width = folded.shape
     size = (batch, channels * (max(groups) + 1), height, width)
-    values = folded.new_zeros(size).contiguous(memory_format=torch.channels_last)
+    values = torch.empty(size, **_like(folded)).zero_()
     for of_group, part in _parts(values, folded, groups):
         of_group.copy_(part)
     return values
