@@ -6,6 +6,9 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "fused.h"
 
 namespace nb = nanobind;
@@ -26,6 +29,7 @@ using NewMap = nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using NewRows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using AskedRows = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Gradients = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void require(bool holds, const char* law) {
@@ -173,6 +177,29 @@ void code_laplace(const std::string& level, Rows values, Rows scales, Rows noise
                        {coded.data(), bits.data(), value_slopes.data(), scale_slopes.data()});
 }
 
+// Flags [samples, count], asked for where `asked` is not 0; logits count up to `most`.
+void code_flags(Rows flags, Rows logits, AskedRows asked, float most, Gradients bits,
+                NewRows slopes) {
+  const std::size_t samples = flags.shape(0), count = flags.shape(1);
+  require(logits.size() == flags.size() && asked.size() == flags.size() &&
+              slopes.size() == flags.size() && bits.size() == samples,
+          "all rows must have one shape");
+  constexpr float ln_2 = 0.69314718f;
+  for (std::size_t i = 0, sample = 0; sample < samples; ++sample) {
+    float sum = 0;
+    for (std::size_t end = i + count; i < end; ++i) {
+      slopes.data()[i] = 0;
+      if (!asked.data()[i]) continue;
+      const float given = logits.data()[i], logit = std::min(std::max(given, -most), most);
+      const float flag = flags.data()[i], tail = std::exp(-std::fabs(logit));
+      sum += std::max(logit, 0.0f) + std::log1p(tail) - flag * logit;
+      const float probability = (logit < 0 ? tail : 1.0f) / (1.0f + tail);
+      if (given == logit) slopes.data()[i] = (probability - flag) / ln_2;
+    }
+    bits.data()[sample] = sum / ln_2;
+  }
+}
+
 }  // namespace
 
 NB_MODULE(_fused, module) {
@@ -199,4 +226,6 @@ NB_MODULE(_fused, module) {
              "scales"_a.noconvert(), "noise"_a.noconvert(), "coded"_a.noconvert(),
              "value_slopes"_a.noconvert(), "scale_slopes"_a.noconvert(), "bits"_a.noconvert(),
              "bounds"_a);
+  module.def("code_flags", code_flags, "flags"_a.noconvert(), "logits"_a.noconvert(),
+             "asked"_a.noconvert(), "most"_a, "bits"_a.noconvert(), "slopes"_a.noconvert());
 }

@@ -82,3 +82,13 @@ def code_laplace(
     `bounds` are the scale up to which a value is 0, the squared error worth a bit, the least
     probability and the largest symbol.
     """
+
+def code_flags(
+    flags: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    asked: NDArray[np.bool_],
+    most: float,
+    bits: NDArray[np.float32],
+    slopes: NDArray[np.float32],
+) -> None:
+    """Write the bits [B] of flags [B, N] and their slopes by the logits, which end at +-`most`."""

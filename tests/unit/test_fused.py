@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from neuvid import _fused
 from neuvid.entropy import noise
-from neuvid.entropy.distributions import Laplace
+from neuvid.entropy.distributions import Bernoulli, Laplace
 from neuvid.models.presets import build_model, preset
 from neuvid.nn.blocks import DepthConvBlock, SignalConv, SignalPointwise
 from neuvid.nn.fused import FusedBlock, FusedConvolution, fuse
@@ -139,6 +139,23 @@ def test_laplace_laws_cost_what_they_are_defined_to(
     assert torch.equal(coded, expected)
     for value, other in zip(others, exact, strict=True):
         assert error(value, other) < 1e-5
+
+
+@pytest.mark.skipif(not _fused.levels(), reason="this processor has no native layers")
+def test_flags_cost_what_they_are_defined_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    logits, asked = 6 * torch.randn(2, 1, 9, 7), torch.rand(2, 1, 9, 7) < 0.6
+    flags = (asked & (torch.rand(2, 1, 9, 7) < 0.5)).float()
+    results = []
+    for levels in ([], noise.LEVELS):
+        monkeypatch.setattr(noise, "LEVELS", levels)
+        given = logits.clone().requires_grad_()
+        coded, bits = noise.code_with_noise(flags, Bernoulli(given, asked))
+        torch.autograd.backward((bits * torch.tensor([1.0, 2.0])).sum())
+        assert torch.equal(coded, flags)
+        results.append((bits, given.grad))
+    for value, expected in zip(*results, strict=True):
+        assert error(value, expected) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["rt-small", "fm-small", "dynamic-small"])

@@ -25,6 +25,7 @@ SCALE_USEFUL = 0.12  # at or below it a value is taken as 0 and not coded
 SCALE_LEVELS = 128
 FLAG_LEVELS = 64
 LOGIT_STEP = 0.25  # between the levels of flags
+LOGIT_MAX = LOGIT_STEP * FLAG_LEVELS / 2
 LAW_ROWS = 2 * SCALE_LEVELS + FLAG_LEVELS  # of Gaussians, Laplace laws, and flags, in the tables
 SKIP = 0xFFFF  # row of a value that is not coded
 # Squared error, in quantiser steps, that is worth a bit. High-rate theory has 2 ln 2 / 12 = 0.12;
@@ -184,8 +185,7 @@ class Bernoulli:
 
     def bits(self, values: Tensor) -> Tensor:
         """Return -log2 of the probability of each flag."""
-        most = LOGIT_STEP * FLAG_LEVELS / 2
-        logits = self.logits.clamp(-most, most)
+        logits = self.logits.clamp(-LOGIT_MAX, LOGIT_MAX)
         bits = functional.softplus(logits) - values * logits
         return torch.where(self.asked, bits / math.log(2), 0.0)
 

@@ -17,9 +17,11 @@ from torch import Tensor
 from neuvid import _fused
 from neuvid.entropy.distributions import (
     ERROR_PER_BIT,
+    LOGIT_MAX,
     PROBABILITY_MIN,
     SCALE_USEFUL,
     SYMBOL_MAX,
+    Bernoulli,
     Distribution,
     Laplace,
 )
@@ -29,18 +31,22 @@ LEVELS = _fused.levels()
 
 def code_with_noise(values: Tensor, law: Distribution) -> tuple[Tensor, Tensor]:
     """Return what a decoder sees of `values` [B, C, h, w], and the bits [B]."""
-    noise = torch.empty_like(values).uniform_(-0.5, 0.5)
-    if isinstance(law, Laplace) and LEVELS and values.device.type == "cpu":
-        least = SCALE_USEFUL / law.spread if law.skips else 0.0
-        coded, bits = _NativeLaplace.apply(values, law.scales, noise, least)  # type: ignore[no-untyped-call]
-        return coded, bits
-    return _by_definition(values, law, noise)
+    if LEVELS and values.device.type == "cpu":
+        if isinstance(law, Laplace):
+            noise = torch.empty_like(values).uniform_(-0.5, 0.5)
+            least = SCALE_USEFUL / law.spread if law.skips else 0.0
+            coded, bits = _NativeLaplace.apply(values, law.scales, noise, least)  # type: ignore[no-untyped-call]
+            return coded, bits
+        if isinstance(law, Bernoulli):
+            return values, _NativeFlags.apply(values, law.logits, law.asked)  # type: ignore[no-untyped-call]
+    return _by_definition(values, law)
 
 
-def _by_definition(values: Tensor, law: Distribution, noise: Tensor) -> tuple[Tensor, Tensor]:
+def _by_definition(values: Tensor, law: Distribution) -> tuple[Tensor, Tensor]:
     integers = law.quantise(values)
     if not values.requires_grad:
         return law.coded(integers), law.bits(integers).flatten(1).sum(1)
+    noise = torch.empty_like(values).uniform_(-0.5, 0.5)
     # Not coded values count too: a law must not save bits by leaving values out.
     bits = law.bits(integers)
     noisy = law.frozen().bits(values + noise)
@@ -82,6 +88,28 @@ class _NativeLaplace(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_values = torch.addcmul(of_coded, of_bits, value_slopes)
         return of_values, of_bits * scale_slopes, None, None
+
+
+class _NativeFlags(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, flags: Tensor, logits: Tensor, asked: Tensor) -> Tensor:
+        flags, logits, asked = (maps.contiguous() for maps in (flags, logits, asked))
+        slopes, bits = torch.empty_like(logits), logits.new_empty(len(logits))
+        _fused.code_flags(
+            flags=_flat(flags),
+            logits=_flat(logits),
+            asked=asked.flatten(1).numpy(),
+            most=LOGIT_MAX,
+            bits=bits.numpy(),
+            slopes=_flat(slopes),
+        )
+        ctx.save_for_backward(slopes)
+        return bits
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        (slopes,) = ctx.saved_tensors
+        return None, gradients[0][:, None, None, None] * slopes, None
 
 
 def _rows(maps: Tensor) -> Tensor:
