@@ -131,7 +131,7 @@ def grain(planes: Planes, random: Random) -> Planes:
 def blur(planes: Planes, random: Random) -> Planes:
     """Put the picture out of focus, or blur it along a line as a moving camera does."""
     if random.random() < 0.5:
-        radius = random.uniform(0.8, 4)
+        radius = random.uniform(1.1, 4)
         return _filter(planes, _disc(radius), _disc(radius / 2))
     length, angle = random.uniform(3, 14), random.uniform(0, math.pi)
     return _filter(planes, _line(length, angle), _line(length / 2, angle))
