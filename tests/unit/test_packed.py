@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -38,8 +39,6 @@ def packed_set(training_set: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def long_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a training set of clips of several pieces, and a photograph of odd proportions."""
-    import cv2
-
     videos = tmp_path_factory.mktemp("videos")
     for seed in range(2):
         write_video(videos / f"long{seed}.mp4", pan(seed, 3 * PIECE_FRAMES, 1))
@@ -167,7 +166,10 @@ def test_what_cannot_be_packed_is_refused(training_set: Path, tmp_path: Path) ->
         pack(training_set, tmp_path / "out", size=1000)
     with pytest.raises(UnwritableOutput):
         pack(training_set, tmp_path / "none" / "out", size=WHOLE)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UnwritableOutput):
+        pack(training_set, tmp_path / "folder", size=WHOLE)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

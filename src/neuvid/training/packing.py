@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -164,4 +165,6 @@ def _write(out: Path, parts: list[bytes]) -> None:
             file.writelines(parts)
         partial_file.replace(out)
     except OSError as error:
+        with suppress(OSError):
+            partial_file.unlink()
         raise UnwritableOutput(out, error.strerror or str(error)) from error
