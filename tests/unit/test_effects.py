@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from synthetic import texture
 
+from neuvid.training import screens
 from neuvid.training.data import BatchShape, TrainingSet
 from neuvid.training.effects import (
     EFFECTS,
@@ -188,6 +189,19 @@ def test_text_has_sharp_edges_and_covers_no_more_than_it_says(draw: Draw) -> Non
         assert (layer[..., :3] <= layer[..., 3:]).all()
         steps.append(np.abs(np.diff(layer[..., 0].astype(int), axis=2)).max())
     assert np.median(steps) > 100
+
+
+@pytest.mark.parametrize("has_broken_font", [False, True])
+def test_text_is_drawn_where_no_font_is_found(
+    has_broken_font: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has_broken_font:
+        (tmp_path / "broken.ttf").write_bytes(b"no font")
+    monkeypatch.setattr(screens, "FONT_FOLDERS", (str(tmp_path),))
+    screens._font_files.cache_clear()
+    layers = [draw_captions((2, 64, 80), np.random.default_rng(seed)) for seed in SEEDS]
+    screens._font_files.cache_clear()
+    assert np.mean([layer[..., 3].max() == 255 for layer in layers]) > 0.8
 
 
 def test_captions_leave_most_of_the_clip_and_screens_replace_it() -> None:

@@ -130,7 +130,8 @@ def _frames_with_room(chosen: list[PackedClip], coded: list[Coded], size: int) -
         if needed <= size:
             return frames
     if not chosen:
-        expected = f"{needed} bytes or more for {FRAMES_MIN} frames of each of these videos"
+        contents = f"{FRAMES_MIN} frames of each video and all photographs"
+        expected = f"{needed} bytes or more, for {contents}"
         raise InvalidSetting("size", got=size, expected=expected)
     return 0
 
