@@ -38,7 +38,8 @@ def help_of(command: list[str]) -> str:
 
 def page() -> str:
     """Return what cli.md should hold."""
-    commands: list[list[str]] = [[], *([name] for name in COMMANDS), ["data", "prepare"]]
+    commands: list[list[str]] = [[], *([name] for name in COMMANDS)]
+    commands += [["data", "prepare"], ["data", "pack"]]
     return HEAD + "".join(map(help_of, commands))
 
 

@@ -11,14 +11,8 @@ import torch
 from synthetic import pan, texture, write_video
 
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
-from neuvid.training.data import (
-    INDEX_FILE,
-    PLANES_FILE,
-    BatchShape,
-    TrainingSet,
-    prefetch,
-    read_index,
-)
+from neuvid.training.data import BatchShape, TrainingSet, prefetch
+from neuvid.training.items import INDEX_FILE, PLANES_FILE, read_index
 from neuvid.training.motion import Motion, Planes, moving_photo
 from neuvid.training.preparation import prepare
 

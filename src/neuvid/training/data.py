@@ -1,18 +1,18 @@
-"""Training sets: 8-bit 4:2:0 planes in one memory-mapped file, cut into random batches.
+"""Training sets: 8-bit 4:2:0 planes, cut into random batches.
 
 A set is a folder with `planes.bin`, the planes of all clips and photographs one after the other,
-and `index.json`, which says where each lies. `preparation.py` writes it.
+and `index.json`, which says where each lies: `preparation.py` writes it. Or it is one packed file
+of streams, which `packing.py` makes of such a folder.
 """
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,33 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.training.effects import Material, Random, draw_effect
+from neuvid.training.items import Item, Split, map_planes, read_index, split_frame
 from neuvid.training.motion import Planes, crop_photo, moving_photo
+from neuvid.training.packed import read_packed
 
-PLANES_FILE, INDEX_FILE = "planes.bin", "index.json"
-INDEX_VERSION = 1
 REVERSED_SHARE, STRIDE_SHARE = 0.25, 0.25  # of the clips drawn: backwards; every second frame
 PREFETCHED_BATCHES = 4
 
-Split = Literal["train", "validation"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A clip, or a photograph (`frames` = 1), in the file of planes."""
-
-    source: str
-    split: Split
-    is_photo: bool
-    offset: int  # bytes
-    frames: int
-    width: int
-    height: int
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one frame: Y, then U, then V."""
-        return self.width * self.height * 3 // 2
+FramePlanes = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # luma [h, w], chroma [2, h/2, w/2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,39 +42,21 @@ class BatchShape:
     photo_share: float
 
 
-def read_index(folder: Path) -> list[Item]:
-    """Return the items of a training set; raise UnreadableInput when it is none."""
-    try:
-        index = json.loads((folder / INDEX_FILE).read_text())
-        if index["version"] != INDEX_VERSION:
-            raise ValueError(f"version {index['version']}")
-        items = [Item(**item) for item in index["items"]]
-        size = (folder / PLANES_FILE).stat().st_size
-    except OSError as error:
-        reason = f"{error.strerror}: {error.filename}; `neuvid data prepare` makes training sets"
-        raise UnreadableInput(folder, reason) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnreadableInput(folder / INDEX_FILE, f"not an index ({error})") from error
-    if size != index["bytes"]:
-        reason = f"it has {size} bytes, the index says {index['bytes']}"
-        raise UnreadableInput(folder / PLANES_FILE, reason)
-    return items
-
-
 class TrainingSet:
     """Random batches of one split of a training set.
 
     Sample i of step s depends on (seed, s, i) alone, whatever was drawn before. Raises
-    UnreadableInput when `folder` holds no training set.
+    UnreadableInput when `path` is neither the folder nor the packed file of a training set.
     """
 
-    def __init__(self, folder: Path, split: Split, *, seed: int) -> None:
-        self.folder = folder
+    def __init__(self, path: Path, split: Split, *, seed: int) -> None:
+        self.path = path
+        self.split = split
         self.seed = seed
-        self.items = [item for item in read_index(folder) if item.split == split]
+        items, self.planes = _load(path, split)
+        self.items = [item for item in items if item.split == split]
         if not self.items:
-            raise UnreadableInput(folder, f"no clips or photographs to use for {split}")
-        self.planes: NDArray[np.uint8] = np.memmap(folder / PLANES_FILE, np.uint8, "r")
+            raise UnreadableInput(path, f"no clips or photographs to use for {split}")
 
     def sampler(self, shape: BatchShape) -> Sampler:
         """Return what draws batches of one shape.
@@ -100,13 +65,16 @@ class TrainingSet:
         """
         return Sampler(self, shape)
 
-    def frame(self, item: Item, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def frame(self, item: Item, number: int) -> FramePlanes:
         """Return luma [h, w] and chroma [2, h/2, w/2] of one frame, not copied."""
-        start = item.offset + number * item.frame_bytes
-        luma_end = start + item.width * item.height
-        luma = self.planes[start:luma_end].reshape(item.height, item.width)
-        chroma = self.planes[luma_end : start + item.frame_bytes]
-        return luma, chroma.reshape(2, item.height // 2, item.width // 2)
+        return split_frame(self.planes, item, number)
+
+
+def _load(path: Path, split: Split) -> tuple[list[Item], NDArray[np.uint8]]:
+    """Return at least the items of a split, and the planes that they lie in."""
+    if path.is_file():
+        return read_packed(path, split)
+    return read_index(path), map_planes(path)
 
 
 class Sampler:
@@ -119,7 +87,7 @@ class Sampler:
         self.photos = [item for item in large if item.is_photo]
         self.clips = [i for i in large if not i.is_photo and i.frames >= shape.frames]
         if not self.photos and not self.clips:
-            expected = f"some clip in {data.folder} with {shape.frames} frames of this size"
+            expected = f"some clip in {data.path} with {shape.frames} frames of this size"
             raise InvalidSetting("crop", got=shape.crop, expected=expected)
         self.clip_bounds = np.cumsum([item.frames for item in self.clips])
 
@@ -134,42 +102,75 @@ class Sampler:
 
     def _sample(self, step: int, sample: int) -> Planes:
         random = np.random.default_rng((self.data.seed, step, sample))
-        from_photo = random.random() < self.shape.photo_share
-        if self.photos and (from_photo or not self.clips):
-            planes = self._from_photos(random)
-        else:
-            planes = self._from_clip(random)
+        effect = draw_effect(self.shape.frames, random) if self.data.split == "train" else None
+        if effect is None:
+            return self._chain(random)
+        if effect.material is Material.WHOLE_FRAMES:
+            whole = effect.change(self._whole_frames(random), random)
+            return _crop(list(zip(whole.luma, whole.chroma, strict=True)), self.shape.crop, random)
+        planes = self._chain(random)
+        if effect.material is Material.TWO_CHAINS:
+            other = self._chain(random)
+            planes = Planes(
+                np.concatenate((planes.luma, other.luma)),
+                np.concatenate((planes.chroma, other.chroma)),
+            )
+        return effect.change(planes, random)
+
+    def _chain(self, random: Random) -> Planes:
+        planes = self._from_photos(random) if self._uses_photo(random) else self._from_clip(random)
         if random.random() < 0.5:
             planes = Planes(planes.luma[..., ::-1], planes.chroma[..., ::-1])
         return planes
 
-    def _from_photos(self, random: np.random.Generator) -> Planes:
+    def _uses_photo(self, random: Random) -> bool:
+        from_photo = random.random() < self.shape.photo_share
+        return bool(self.photos) and (from_photo or not self.clips)
+
+    def _from_photos(self, random: Random) -> Planes:
         chosen = random.integers(len(self.photos), size=2)
         back, front = (Planes(*self.data.frame(self.photos[i], 0)) for i in chosen)
         if self.shape.frames == 1:
             return crop_photo(back, self.shape.crop, random)
         return moving_photo((back, front), self.shape.frames, self.shape.crop, random)
 
-    def _from_clip(self, random: np.random.Generator) -> Planes:
+    def _from_clip(self, random: Random) -> Planes:
+        return _crop(self._clip_frames(random), self.shape.crop, random)
+
+    def _clip_frames(self, random: Random) -> list[FramePlanes]:
         drawn = random.integers(self.clip_bounds[-1])
         item = self.clips[int(np.searchsorted(self.clip_bounds, drawn, side="right"))]
-        frames, crop = self.shape.frames, self.shape.crop
+        frames = self.shape.frames
         long_enough = item.frames > 2 * (frames - 1)
         stride = 2 if long_enough and random.random() < STRIDE_SHARE else 1
         start = int(random.integers(item.frames - stride * (frames - 1)))
         numbers = range(start, start + stride * (frames - 1) + 1, stride)
         if random.random() < REVERSED_SHARE:
             numbers = numbers[::-1]
-        top = 2 * int(random.integers((item.height - crop) // 2 + 1))
-        left = 2 * int(random.integers((item.width - crop) // 2 + 1))
-        pairs = [self.data.frame(item, number) for number in numbers]
-        rows, columns = slice(top, top + crop), slice(left, left + crop)
-        half_rows = slice(top // 2, (top + crop) // 2)
-        half_columns = slice(left // 2, (left + crop) // 2)
-        return Planes(
-            np.stack([luma[rows, columns] for luma, _ in pairs]),
-            np.stack([chroma[:, half_rows, half_columns] for _, chroma in pairs]),
-        )
+        return [self.data.frame(item, number) for number in numbers]
+
+    def _whole_frames(self, random: Random) -> Planes:
+        """Return a chain of the size of its clip, or of a photograph that stands still."""
+        if self._uses_photo(random):
+            photo = self.photos[random.integers(len(self.photos))]
+            pairs = [self.data.frame(photo, 0)] * self.shape.frames
+        else:
+            pairs = self._clip_frames(random)
+        return Planes(np.stack([luma for luma, _ in pairs]), np.stack([c for _, c in pairs]))
+
+
+def _crop(pairs: list[FramePlanes], size: int, random: Random) -> Planes:
+    """Return a random part, size x size, of frames of luma [h, w] and chroma [2, h/2, w/2]."""
+    height, width = pairs[0][0].shape
+    top = 2 * int(random.integers((height - size) // 2 + 1))
+    left = 2 * int(random.integers((width - size) // 2 + 1))
+    rows, columns = slice(top, top + size), slice(left, left + size)
+    half_rows = slice(top // 2, (top + size) // 2)
+    half_columns = slice(left // 2, (left + size) // 2)
+    return Planes(
+        np.stack([luma[rows, columns] for luma, _ in pairs]),
+        np.stack([chroma[:, half_rows, half_columns] for _, chroma in pairs]),
+    )
 
 
 def _upsample(planes: Planes) -> NDArray[np.uint8]:

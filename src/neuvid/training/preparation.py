@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
-from neuvid.training.data import INDEX_FILE, INDEX_VERSION, PLANES_FILE, Item, Split
+from neuvid.training.items import INDEX_FILE, INDEX_VERSION, PLANES_FILE, Item, Split
 from neuvid.video.clip import open_clip
 from neuvid.video.colour import frame_to_tensor, tensor_to_frame
 from neuvid.video.frame import Frame, FrameSize, PixelFormat, Plane
