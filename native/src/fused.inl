@@ -138,10 +138,10 @@ class Block final : public FusedBlock {
   size_t given_, given_channels_;                     // channels as the caller has them
   size_t inputs_, channels_, hidden_;                 // padded; hidden are those of a half
   bool has_adaptor_, shortcut_;
-  std::vector<Value> adaptor_, expand_, project_, widen_, narrow_;
-  std::vector<Value> adaptor_back_, expand_back_, project_back_, widen_back_, narrow_back_;
-  std::vector<float> adaptor_bias_, expand_bias_, project_bias_, widen_bias_, narrow_bias_;
-  std::vector<float> depthwise_, depthwise_bias_;  // [9, channels] and [channels] as split
+  Array<Value> adaptor_, expand_, project_, widen_, narrow_;
+  Array<Value> adaptor_back_, expand_back_, project_back_, widen_back_, narrow_back_;
+  Array<float> adaptor_bias_, expand_bias_, project_bias_, widen_bias_, narrow_bias_;
+  Array<float> depthwise_, depthwise_bias_;  // [9, channels] and [channels] as split
   size_t sum_rows_;                                // of sums with a row for each channel
 };
 
@@ -152,8 +152,8 @@ inline size_t widened_channel(size_t column, size_t hidden) {
   return place < hidden ? half * hidden + place : missing;
 }
 
-std::vector<float> padded(const float* values, size_t count, size_t size) {
-  std::vector<float> result(size, 0.0f);
+inline Array<float> padded(const float* values, size_t count, size_t size) {
+  Array<float> result(size, 0.0f);
   std::copy_n(values, count, result.begin());
   return result;
 }
@@ -211,9 +211,9 @@ Block::Block(const BlockSizes& sizes, const BlockTensors<const float>& weights)
       sum_rows_(round_up(channels_, Level::row_block)) {
   const size_t c = given_channels_;
   const auto pack = [](const float* matrix, size_t rows, size_t columns, size_t all_rows,
-                       size_t all_columns, size_t terms, std::vector<Value>& forward,
-                       std::vector<Value>& backward) {
-    std::vector<float> whole(all_rows * all_columns, 0.0f);
+                       size_t all_columns, size_t terms, Array<Value>& forward,
+                       Array<Value>& backward) {
+    Array<float> whole(all_rows * all_columns, 0.0f);
     for (size_t row = 0; row < rows; ++row)
       std::copy_n(matrix + row * columns, columns, &whole[row * all_columns]);
     forward = Level::pack(whole.data(), all_rows, all_columns, terms);
@@ -222,7 +222,7 @@ Block::Block(const BlockSizes& sizes, const BlockTensors<const float>& weights)
   pack(weights.expand, c, c, channels_, channels_, 1, expand_, expand_back_);
   pack(weights.project, c, c, channels_, channels_, 1, project_, project_back_);
   pack(weights.narrow, c, 2 * c, channels_, hidden_, 1, narrow_, narrow_back_);
-  std::vector<float> paired(2 * hidden_ * c, 0.0f);
+  Array<float> paired(2 * hidden_ * c, 0.0f);
   widen_bias_.assign(2 * hidden_, 0.0f);
   for (size_t column = 0; column < 2 * hidden_; ++column)
     if (const size_t channel = widened_channel(column, 2 * c); channel != missing) {

@@ -17,6 +17,7 @@
 namespace neuvid {
 namespace {
 
+#include "aligned.inl"
 #include "registers_avx512.inl"
 
 using std::size_t;
@@ -62,22 +63,26 @@ inline void turn(const void* from, size_t stride, void* to, size_t to_stride) {
   }
 }
 
-// [rows, columns] to [rows / 2][columns][2], where columns are a multiple of 32.
+// [rows, columns] to tiles [columns / 16][rows / 32][16][16][2], which hold pairs of rows.
 inline void pair_rows(const uint16_t* from, size_t stride, size_t rows, size_t columns,
                       uint16_t* to) {
   alignas(64) uint16_t places[2][32];
   for (size_t half = 0; half < 2; ++half)
     for (size_t i = 0; i < 32; ++i) places[half][i] = uint16_t(half * 16 + i / 2 + (i % 2) * 32);
   const __m512i low = _mm512_load_si512(places[0]), high = _mm512_load_si512(places[1]);
-  for (size_t row = 0; row < rows; row += 2)
-    for (size_t column = 0; column < columns; column += 32) {
+  for (size_t column = 0; column < columns; column += 32) {
+    uint16_t* out = to + column * rows;
+    for (size_t row = 0; row < rows; row += 2, out += 32) {
       const __m512i one = _mm512_loadu_si512(from + row * stride + column);
       const __m512i two = _mm512_loadu_si512(from + (row + 1) * stride + column);
-      uint16_t* out = to + row * columns + 2 * column;
       _mm512_storeu_si512(out, _mm512_permutex2var_epi16(one, low, two));
-      _mm512_storeu_si512(out + 32, _mm512_permutex2var_epi16(one, high, two));
+      _mm512_storeu_si512(out + 16 * rows, _mm512_permutex2var_epi16(one, high, two));
     }
+  }
 }
+
+// Makes the compiler write to memory what tiles are about to read from it.
+inline void finish_writes() { __asm__ volatile("" ::: "memory"); }
 
 struct alignas(64) TileConfig {
   std::uint8_t palette = 0, start_row = 0, reserved[14] = {};
@@ -90,22 +95,31 @@ struct Level : Registers512 {
   static constexpr size_t row_block = 32, chunk = 256, pair = 32, terms = 3;
   static constexpr bool keeps_widened = false;
 
-  // Sets the shapes of the tiles, and puts back what other code has set.
+  // Sets the shapes of the tiles, and puts back what other code has set. Numbers too small for
+  // normal floats are zero: they would take hundreds of cycles each.
   class Tiles {
    public:
-    Tiles() {
+    Tiles() : modes_before_(_mm_getcsr()) {
+      constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x0040;
+      _mm_setcsr(modes_before_ | flush_to_zero | denormals_are_zero);
       _tile_storeconfig(&before_);
       TileConfig config;
       config.palette = 1;
       for (size_t tile = 0; tile < 8; ++tile) config.bytes[tile] = 64, config.rows[tile] = 16;
+      finish_writes();
       _tile_loadconfig(&config);
     }
-    ~Tiles() { _tile_loadconfig(&before_); }
+    ~Tiles() {
+      finish_writes();
+      _tile_loadconfig(&before_);
+      _mm_setcsr(modes_before_);
+    }
     Tiles(const Tiles&) = delete;
     Tiles& operator=(const Tiles&) = delete;
 
    private:
     TileConfig before_;
+    unsigned modes_before_;
   };
 
   static __m512i both(Vector first, Vector second) {
@@ -169,8 +183,8 @@ struct Level : Registers512 {
   }
 
   // A matrix [rows, columns] as values [terms][rows, columns]: high, high, low.
-  static std::vector<Value> values_of(const float* matrix, size_t size, size_t parts) {
-    std::vector<Value> values(parts * size);
+  static Array<Value> values_of(const float* matrix, size_t size, size_t parts) {
+    Array<Value> values(parts * size);
     for (size_t i = 0; i < size; i += pair) {
       const Vector first = load(matrix + i), second = load(matrix + i + width);
       store_values(&values[i], first, second);
@@ -181,10 +195,10 @@ struct Level : Registers512 {
     return values;
   }
   // [outputs / 16][inputs / 32][16 pairs of inputs][16 outputs][2]
-  static std::vector<Value> pack(const float* matrix, size_t outputs, size_t inputs,
+  static Array<Value> pack(const float* matrix, size_t outputs, size_t inputs,
                                  size_t parts) {
-    const std::vector<Value> values = values_of(matrix, outputs * inputs, parts);
-    std::vector<Value> packed(values.size());
+    const Array<Value> values = values_of(matrix, outputs * inputs, parts);
+    Array<Value> packed(values.size());
     Value* to = packed.data();
     for (size_t output = 0; output < outputs; output += tile_rows)
       for (size_t part = 0; part < parts; ++part)
@@ -192,54 +206,64 @@ struct Level : Registers512 {
           turn(&values[(part * outputs + output) * inputs + input], inputs * sizeof(Value), to, 64);
     return packed;
   }
-  static std::vector<Value> pack_turned(const float* matrix, size_t outputs, size_t inputs,
+  static Array<Value> pack_turned(const float* matrix, size_t outputs, size_t inputs,
                                         size_t parts) {
-    const std::vector<Value> values = values_of(matrix, outputs * inputs, parts);
-    const size_t depth = parts * outputs;
-    std::vector<Value> paired(values.size()), packed(values.size());
-    pair_rows(values.data(), inputs, depth, inputs, paired.data());
-    Value* to = packed.data();
-    for (size_t input = 0; input < inputs; input += tile_rows)
-      for (size_t row = 0; row < depth; row += 2, to += 32)
-        std::memcpy(to, &paired[row * inputs + 2 * input], 64);
+    const Array<Value> values = values_of(matrix, outputs * inputs, parts);
+    Array<Value> packed(values.size());
+    pair_rows(values.data(), inputs, parts * outputs, inputs, packed.data());
     return packed;
   }
 
-  // 32 rows by 32 columns: tiles 0 to 3.
-  static inline void multiply(const Value* left, size_t left_step, size_t left_stride,
-                              size_t left_below, const Value* right, size_t right_step,
-                              size_t right_stride, size_t right_beside, size_t steps) {
-    for (size_t step = 0; step < steps; ++step, left += left_step, right += right_step) {
-      _tile_loadd(4, left, left_stride);
-      _tile_loadd(6, right, right_stride);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, right + right_beside, right_stride);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, left + left_below, left_stride);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
+  // Adds to 32 rows by 32 columns, tiles 0 to 3, the products of 32 values each.
+  static inline void multiply(const Value* left, size_t left_stride, size_t left_below,
+                              const Value* right, size_t right_stride, size_t right_beside) {
+    _tile_loadd(4, left, left_stride);
+    _tile_loadd(6, right, right_stride);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, right + right_beside, right_stride);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, left + left_below, left_stride);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
   }
 
+  static void store_tiles(float* to, size_t stride) {
+    _tile_stored(0, to, stride * sizeof(float));
+    _tile_stored(1, to + 16, stride * sizeof(float));
+    _tile_stored(2, to + 16 * stride, stride * sizeof(float));
+    _tile_stored(3, to + 16 * stride + 16, stride * sizeof(float));
+  }
+
+  // While the tiles of a block are multiplied, the rows of the block before it are used.
   template <class Use>
   static inline void product(const Value* left, size_t stride, size_t rows, const Value* packed,
-                      size_t depth, size_t first, size_t columns, Use&& use) {
-    alignas(64) float sums[32][32];
+                             size_t depth, size_t first, size_t columns, Use&& use) {
+    alignas(64) float sums[2][row_block][pair];
+    const size_t steps = depth / 32;
+    finish_writes();
+    size_t done = row_block, done_row = 0, done_column = 0, now = 0;  // rows used of the last block
+    const auto use_rows = [&](size_t end) {
+      for (; done < end; ++done) {
+        const float* row = sums[1 - now][done];
+        use(done_row + done, done_column, Vector(load(row)), Vector(load(row + width)));
+      }
+    };
     for (size_t column = first; column < first + columns; column += pair)
       for (size_t row = 0; row < rows; row += row_block) {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
-        multiply(left + row * stride, 32, stride * sizeof(Value), 16 * stride,
-                 packed + column * depth, tile_values, 64, 16 * depth, depth / 32);
-        _tile_stored(0, sums[0], 128);
-        _tile_stored(1, sums[0] + 16, 128);
-        _tile_stored(2, sums[16], 128);
-        _tile_stored(3, sums[16] + 16, 128);
-        for (size_t i = 0; i < row_block; ++i)
-          use(row + i, column, Vector(load(sums[i])), Vector(load(sums[i] + 16)));
+        const Value* from = packed + column * depth;
+        for (size_t step = 0; step < steps; ++step) {
+          multiply(left + row * stride + 32 * step, stride * sizeof(Value), 16 * stride,
+                   from + step * tile_values, 64, 16 * depth);
+          use_rows((step + 1) * row_block / steps);
+        }
+        store_tiles(sums[now][0], pair);
+        done = 0, done_row = row, done_column = column, now = 1 - now;
       }
+    use_rows(row_block);
   }
 
   // `workspace` has room for rows * (left_count + right_count) values.
@@ -253,8 +277,9 @@ struct Level : Registers512 {
       for (size_t column = 0; column < left_count; column += 32) {
         pair_rows(left + row * left_count + column, left_count, 32, 32, pairs);
         Value* to = turned + column * rows + row * 16;
-        turn(pairs, 128, to, 64), turn(pairs + 32, 128, to + 16 * rows, 64);
+        turn(pairs, 64, to, 64), turn(pairs + tile_values, 64, to + 16 * rows, 64);
       }
+    finish_writes();
     for (size_t column = 0; column < right_count; column += 32)
       for (size_t row = 0; row < left_count; row += 32) {
         float* to = sums + row * right_count + column;
@@ -263,12 +288,10 @@ struct Level : Registers512 {
         _tile_loadd(1, to + 16, stride);
         _tile_loadd(2, to + 16 * right_count, stride);
         _tile_loadd(3, to + 16 * right_count + 16, stride);
-        multiply(turned + row * rows, tile_values, 64, 16 * rows, paired + 2 * column,
-                 32 * right_count, right_count * 4, 32, rows / 32);
-        _tile_stored(0, to, stride);
-        _tile_stored(1, to + 16, stride);
-        _tile_stored(2, to + 16 * right_count, stride);
-        _tile_stored(3, to + 16 * right_count + 16, stride);
+        for (size_t step = 0; step < rows / 32; ++step)
+          multiply(turned + row * rows + step * tile_values, 64, 16 * rows,
+                   paired + column * rows + step * tile_values, 64, 16 * rows);
+        store_tiles(to, right_count);
       }
   }
 };

@@ -14,6 +14,8 @@
 namespace neuvid {
 namespace {
 
+#include "aligned.inl"
+
 struct Registers {
   using Vector = __m256;
   static constexpr std::size_t width = 8, row_block = 6;

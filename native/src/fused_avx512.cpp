@@ -14,6 +14,7 @@
 namespace neuvid {
 namespace {
 
+#include "aligned.inl"
 #include "registers_avx512.inl"
 
 struct Registers : Registers512 {

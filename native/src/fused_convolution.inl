@@ -9,7 +9,7 @@ class Convolution final : public FusedConvolution {
         outputs_(round_up(sizes.outputs, pair)),
         sum_rows_(round_up(outputs_, Level::row_block)),
         bias_(padded(bias, sizes.outputs, outputs_)) {
-    std::vector<float> matrix(outputs_ * depth_, 0.0f);
+    Array<float> matrix(outputs_ * depth_, 0.0f);
     for (size_t output = 0; output < sizes.outputs; ++output)
       std::copy_n(weights + output * inputs_, inputs_, &matrix[output * depth_]);
     weights_ = Level::pack(matrix.data(), outputs_, depth_, Level::terms);
@@ -146,8 +146,8 @@ class Convolution final : public FusedConvolution {
   ConvolutionSizes sizes_;
   size_t inputs_, depth_;  // of a patch, and padded
   size_t outputs_, sum_rows_;
-  std::vector<float> bias_;
-  std::vector<Value> weights_, weights_back_;
+  Array<float> bias_;
+  Array<Value> weights_, weights_back_;
 };
 
 std::unique_ptr<FusedConvolution> make_convolution(const ConvolutionSizes& sizes,

@@ -34,17 +34,17 @@ struct Level : Registers {
   }
 
   // [outputs / pair][inputs][pair]
-  static std::vector<float> pack(const float* matrix, size_t outputs, size_t inputs, size_t) {
-    std::vector<float> packed(outputs * inputs);
+  static Array<float> pack(const float* matrix, size_t outputs, size_t inputs, size_t) {
+    Array<float> packed(outputs * inputs);
     for (size_t output = 0; output < outputs; ++output)
       for (size_t input = 0; input < inputs; ++input)
         packed[(output / pair * inputs + input) * pair + output % pair] =
             matrix[output * inputs + input];
     return packed;
   }
-  static std::vector<float> pack_turned(const float* matrix, size_t outputs, size_t inputs,
+  static Array<float> pack_turned(const float* matrix, size_t outputs, size_t inputs,
                                         size_t) {
-    std::vector<float> packed(outputs * inputs);
+    Array<float> packed(outputs * inputs);
     for (size_t start = 0; start < inputs; start += pair)
       for (size_t output = 0; output < outputs; ++output)
         std::copy_n(matrix + output * inputs + start, pair, &packed[start * outputs + output * pair]);
