@@ -172,16 +172,20 @@ def test_a_fused_model_has_the_weights_of_the_plain_one(name: str) -> None:
         assert own is not other and torch.equal(own, other)
 
 
-def test_changed_weights_are_seen(level: str) -> None:
+@pytest.mark.parametrize("in_one_kernel", [False, True])
+def test_changed_weights_are_seen(in_one_kernel: bool, level: str) -> None:
     torch.manual_seed(0)
     plain = DepthConvBlock(32, 32)
     fused = FusedBlock(copy.deepcopy(plain), level)
+    optimiser = torch.optim.AdamW(fused.parameters(), lr=0.1, fused=in_one_kernel)
     x = torch.randn(1, 32, 4, 4)
-    fused(x)
+    torch.autograd.backward(fused(x).square().sum())
+    optimiser.step()
+    plain.load_state_dict(fused.state_dict())
+    assert error(fused(x), plain(x)) < BLOCK_TOLERANCE[level]
     with torch.no_grad():
         for layer in (plain, fused):
-            layer.narrow.bias.add_(1)  # type: ignore[union-attr]
-            layer.expand.weight.mul_(2)
+            layer.narrow.weight.mul_(2)
     assert error(fused(x), plain(x)) < BLOCK_TOLERANCE[level]
 
 

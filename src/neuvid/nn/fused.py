@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from neuvid import _fused
 from neuvid.nn.blocks import DepthConvBlock, SignalConv, SignalPointwise
@@ -23,6 +24,20 @@ LEVELS = _fused.levels()
 FLOAT_LEVELS = [level for level in LEVELS if level != BFLOAT16_LEVEL]
 
 Native = TypeVar("Native")
+
+
+class _Updates:
+    """Counts the steps of all optimisers: some change weights without a new version of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        register_optimizer_step_post_hook(self._add)
+
+    def _add(self, *_: object) -> None:
+        self.count += 1
+
+
+_UPDATES = _Updates()
 
 
 def _level() -> str:
@@ -44,7 +59,7 @@ class _Packed(Generic[Native]):
     def layer(self, *tensors: Tensor) -> Native:
         """Return the layer with the weights as they are now."""
         level = self.level or _level()
-        state = [level, *(tensor._version for tensor in tensors)]
+        state = [level, _UPDATES.count, *(tensor._version for tensor in tensors)]
         same = self.state == state and all(
             own is other for own, other in zip(self.tensors, tensors, strict=True)
         )
