@@ -38,7 +38,7 @@ def skipping_laplace(scales: Tensor) -> Laplace:
 def _masks(groups: tuple[int, ...], like: Tensor) -> Tensor:
     """Return [G, 1, h, w]: 1 where a group is coded in the step, else 0."""
     height, width = like.shape[-2:]
-    tile = torch.tensor(groups, device=like.device).view(2, 2)
+    tile = torch.tensor(groups).to(like.device, non_blocking=True).view(2, 2)
     coded = tile.repeat(-(-height // 2), -(-width // 2))[:height, :width]
     numbers = torch.arange(max(groups) + 1, device=like.device).view(-1, 1, 1)
     return (coded == numbers).to(like.dtype)[:, None]
