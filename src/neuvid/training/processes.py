@@ -115,6 +115,10 @@ class Processes:
         dist.broadcast(flag, 0)
         return bool(flag)
 
+    def wait_for_first(self) -> None:
+        """Return when the first process has called this, too."""
+        self.of_first(True)
+
 
 class SharedMean:
     """Averages tensors through files that the processes of one machine map into memory.

@@ -137,6 +137,7 @@ class Trainer:
             if not self.processes.of_first(is_stopped()):
                 self._validate()
             self._save()
+            self.processes.wait_for_first()  # what it saved may be read now
 
     def _use_threads(self) -> None:
         torch.set_num_threads(self.threads)
