@@ -163,7 +163,7 @@ def _wait(children: list[_Child]) -> None:
 
 def _work(task: Task, shared: SharedMean, failure: connection.Connection) -> None:
     """Run a task in one of the new processes."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(shared.folder,), daemon=True).start()
     place = Processes.joined(
         shared.rank,
         shared.world_size,
@@ -182,11 +182,12 @@ def _work(task: Task, shared: SharedMean, failure: connection.Connection) -> Non
         raise SystemExit(1) from None
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
     """Stop this process, as SIGTERM does, when the command that started it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(ORPHAN_SECONDS)
         os._exit(1)
