@@ -63,20 +63,31 @@ def _seconds(work: Callable[[], object]) -> float:
 def speed_up(model: nn.Module, work: Callable[[], object]) -> Choice:
     """Leave a model's blocks compiled if `work`, which runs the model, is faster then.
 
-    Code is made for each shape of a block. What cannot be compiled runs as it is.
+    Code is made for each shape of a block. Shapes that come later and cannot be compiled run as
+    they are.
     """
-    blocks = [module for module in model.modules() if isinstance(module, DepthConvBlock)]
-    torch._dynamo.config.recompile_limit = SHAPES_MAX
+    config = torch._dynamo.config
+    config.recompile_limit, config.suppress_errors = SHAPES_MAX, False
 
     def compiled() -> None:
-        for block in blocks:
+        for block in _blocks(model):
             if "forward" not in vars(block):
                 block.forward = torch.compile(block.forward, dynamic=False)  # type: ignore[method-assign]
         work()
 
-    choice = choose({"as it is": work, COMPILED: compiled})
+    use_as_they_are(model)
+    choice = choose({"blocks as they are": work, COMPILED: compiled})
     if choice.name != COMPILED:
-        for block in blocks:
-            vars(block).pop("forward", None)
-    torch._dynamo.config.suppress_errors = True  # of shapes that are yet to come
+        use_as_they_are(model)
+    config.suppress_errors = True
     return choice
+
+
+def use_as_they_are(model: nn.Module) -> None:
+    """Undo what `speed_up` has done to the blocks of a model."""
+    for block in _blocks(model):
+        vars(block).pop("forward", None)
+
+
+def _blocks(model: nn.Module) -> list[DepthConvBlock]:
+    return [module for module in model.modules() if isinstance(module, DepthConvBlock)]

@@ -21,7 +21,7 @@ from neuvid.errors import InvalidSetting, NeuvidError
 from neuvid.models.checkpoint import read_weights, save_model
 from neuvid.models.presets import build_model
 from neuvid.training.chains import Chain, ChainLosses
-from neuvid.training.compilation import speed_up
+from neuvid.training.compilation import speed_up, use_as_they_are
 from neuvid.training.data import BatchShape, Sampler, TrainingSet, draw_batches, to_frames
 from neuvid.training.inheritance import beginning
 from neuvid.training.initialisation import initialise
@@ -42,7 +42,7 @@ SKIPPED_MAX = 50  # steps in a row that are not finite
 VALIDATION_SAMPLES = 8
 VALIDATION_SEED = 0
 WORKERS_MAX = 8  # processes that make batches for a GPU
-COMPILING_PAYS = 300.0, 1000  # seconds and steps to come, from which compiling is tried
+COMPILING_PAYS = 300.0, 200  # seconds of the run and steps of the stage to come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class Trainer:
         self.processes = processes or Processes.alone()
         self.device = self.processes.device
         self.threads = max(1, (options.threads or cores()) // self.processes.local_size)
-        self._use_threads()
+        self._set_up_libraries()
         self.limit = TimeLimit(options.deadline)
         self.samplers = self._samplers(TrainingSet(data, "train", seed=options.seed))
         self.validation = Validation(recipe, self._validation_frames(data), self.processes)
@@ -113,7 +113,6 @@ class Trainer:
             self._resume(checkpoint)
         self.ladder = self.model.route_ladder()
         self.optimiser: torch.optim.Optimizer | None = None
-        self.compiling_tried = False
         self.logs: RunLogs | None = None
         self.started = self.saved = time.monotonic()
 
@@ -130,7 +129,7 @@ class Trainer:
             is_over = self._is_over(is_stopped)
             while not is_over:
                 number, _ = self.recipe.place(self.step)
-                self._train_stage(number, is_stopped)
+                self._train_stage(self.recipe.stages[number], is_stopped)
                 is_over = self._is_over(is_stopped)
                 if not is_over:
                     self._save()
@@ -139,7 +138,7 @@ class Trainer:
             self._save()
             self.processes.wait_for_first()  # what it saved may be read now
 
-    def _use_threads(self) -> None:
+    def _set_up_libraries(self) -> None:
         torch.set_num_threads(self.threads)
         cv2.setNumThreads(1)
         torch.backends.cudnn.benchmark = True
@@ -164,10 +163,10 @@ class Trainer:
             "processes": str(self.processes.world_size),
         }
 
-    def _samplers(self, data: TrainingSet) -> list[Sampler]:
+    def _samplers(self, data: TrainingSet) -> dict[Stage, Sampler]:
         """Return what draws the batches of this process in each stage."""
         processes = self.processes.world_size
-        samplers = []
+        samplers = {}
         for stage in self.recipe.stages:
             if stage.batch % processes:
                 expected = f"a multiple of the {processes} processes"
@@ -178,7 +177,7 @@ class Trainer:
                 crop=stage.crop,
                 photo_share=stage.photo_share,
             )
-            samplers.append(data.sampler(shape))
+            samplers[stage] = data.sampler(shape)
         return samplers
 
     def _validation_frames(self, data: Path) -> Tensor:
@@ -207,14 +206,13 @@ class Trainer:
             expected = "exported weights with a trained still-picture model"
             raise InvalidSetting("image", got=None, expected=expected)
 
-    def _train_stage(self, number: int, is_stopped: Callable[[], bool]) -> None:
+    def _train_stage(self, stage: Stage, is_stopped: Callable[[], bool]) -> None:
         """Train until the stage ends or the run is over."""
-        stage = self.recipe.stages[number]
         self.optimiser = self._optimiser(stage)
         end = self.step + stage.steps - self.recipe.place(self.step)[1]
         progress = Progress(self.step, end)
-        for planes in self._batches(number, range(self.step, end)):
-            self._try_compiling(stage, planes)
+        self._compile_where_it_pays(stage, end)
+        for planes in self._batches(stage, range(self.step, end)):
             with self.limit.timing("step"):
                 self._train_batch(stage, planes, progress)
             self.step += 1
@@ -233,7 +231,7 @@ class Trainer:
         if self.step == end:
             self.optimiser = None
 
-    def _batches(self, stage: int, steps: range) -> Iterable[Planes]:
+    def _batches(self, stage: Stage, steps: range) -> Iterable[Planes]:
         """Return this process's part of each step's batch."""
         sampler = self.samplers[stage]
         first_sample = self.processes.rank * sampler.shape.size
@@ -242,18 +240,16 @@ class Trainer:
             workers = max(1, min(WORKERS_MAX, self.threads - 1))
         return draw_batches(sampler, steps, first_sample=first_sample, workers=workers)
 
-    def _try_compiling(self, stage: Stage, planes: Planes) -> None:
-        """Once, on a GPU, compile the model's blocks if that pays."""
-        if self.compiling_tried:
-            return
-        self.compiling_tried = True
+    def _compile_where_it_pays(self, stage: Stage, end: int) -> None:
+        """On a GPU, compile the model's blocks for a stage if that makes it faster."""
+        use_as_they_are(self.model)
         seconds, steps = COMPILING_PAYS
-        pays = self.limit.left() > seconds and self._last_step() - self.step > steps
+        pays = self.limit.left() > seconds and end - self.step > steps
         if self.device.type != "cuda" or not pays:
             return
+        [planes] = self._batches(stage, range(self.step, self.step + 1))
 
         def work() -> None:
-            self.model.zero_grad()
             for _ in self._code_segments(stage, self._draw_chain(stage, planes)):
                 self.model.zero_grad()
 
