@@ -177,6 +177,19 @@ def test_sigterm_saves_and_ends_the_run(training_set: Path, tmp_path: Path) -> N
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_run_with_a_deadline_is_validated_and_saved_by_then(
+    training_set: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, stages=(replace(IMAGE, steps=10**6),))
+    deadline = time.monotonic() + 6
+    run(recipe, training_set, tmp_path, deadline=deadline)
+    assert time.monotonic() < deadline
+    step = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)["step"]
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert 0 < step < 10**6
+    assert [entry["step"] for entry in log if entry["group"] == "validation"][-1] == step
+
+
 def test_the_loss_falls(training_set: Path, tmp_path: Path) -> None:
     stage = replace(IMAGE, steps=40, learning_rate=5e-3, batch=4)
     recipe = replace(RECIPE, stages=(stage,), validation_frames=1)

@@ -11,7 +11,7 @@ import torch
 from synthetic import pan, texture, write_video
 
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
-from neuvid.training.data import BatchShape, TrainingSet, prefetch
+from neuvid.training.data import BatchShape, TrainingSet, draw_batches, to_frames
 from neuvid.training.items import INDEX_FILE, PLANES_FILE, read_index
 from neuvid.training.motion import Motion, Planes, moving_photo
 from neuvid.training.preparation import prepare
@@ -30,7 +30,8 @@ def test_a_sample_depends_on_seed_step_and_number_alone(
     sampler.batch(4)
     again = TrainingSet(training_set, "train", seed=3).sampler(shape)
     assert torch.equal(again.batch(3), third)
-    assert torch.equal(again.batch(3, first_sample=2)[0], third[2])
+    part = to_frames(again.planes(3, first_sample=2), torch.device("cpu"))
+    assert torch.equal(part[0], third[2])
     assert not torch.equal(again.batch(4), third)
     other_seed = TrainingSet(training_set, "train", seed=4).sampler(shape)
     assert not torch.equal(other_seed.batch(3), third)
@@ -47,11 +48,15 @@ def test_batches_are_420_video_in_unit_range(training_set: Path, shape: BatchSha
     assert torch.equal(chroma[..., 0::2, :], chroma[..., 1::2, :])
 
 
-def test_prefetched_batches_come_in_order_and_errors_pass() -> None:
-    assert list(prefetch(lambda step: step * step, range(20))) == [s * s for s in range(20)]
-    results = prefetch(lambda step: 1 // (3 - step), range(10))
-    with pytest.raises(ZeroDivisionError):
-        list(results)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_come_in_the_order_of_steps(training_set: Path, workers: int) -> None:
+    sampler = TrainingSet(training_set, "train", seed=1).sampler(CLIPS)
+    drawn = list(draw_batches(sampler, range(2, 9), first_sample=1, workers=workers))
+    assert len(drawn) == 7
+    for step, planes in enumerate(drawn, start=2):
+        expected = sampler.planes(step, first_sample=1)
+        assert np.array_equal(planes.luma, expected.luma)
+        assert np.array_equal(planes.chroma, expected.chroma)
 
 
 def test_sources_are_split_and_stored_as_they_were(footage: Path, training_set: Path) -> None:

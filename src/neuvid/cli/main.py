@@ -88,8 +88,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """Run `neuvid` as a program."""
-    # Threads of OpenMP that spin while they wait would slow down the other threads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     code = main(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to clean up

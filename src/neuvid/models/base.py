@@ -105,7 +105,7 @@ class VideoModel(nn.Module, ABC, Generic[S]):
         """Return the quality [B] at which a choice codes each sample, 0..63."""
         device = next(self.parameters()).device
         each = choice.quality if isinstance(choice.quality, tuple) else (choice.quality,) * batch
-        quality = torch.tensor(each, dtype=torch.float32, device=device)
+        quality = torch.tensor(each, dtype=torch.float32).to(device, non_blocking=True)
         return lead(quality, self.refresh_lead) if choice.refresh else quality
 
     def route_ladder(self) -> tuple[float, ...]:

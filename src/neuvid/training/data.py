@@ -7,17 +7,16 @@ of streams, which `packing.py` makes of such a folder.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.training.effects import Material, Random, draw_effect
@@ -26,9 +25,7 @@ from neuvid.training.motion import Planes, crop_photo, moving_photo
 from neuvid.training.packed import read_packed
 
 REVERSED_SHARE, STRIDE_SHARE = 0.25, 0.25  # of the clips drawn: backwards; every second frame
-PREFETCHED_BATCHES = 4
 
-T = TypeVar("T")
 FramePlanes = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # luma [h, w], chroma [2, h/2, w/2]
 
 
@@ -91,14 +88,21 @@ class Sampler:
             raise InvalidSetting("crop", got=shape.crop, expected=expected)
         self.clip_bounds = np.cumsum([item.frames for item in self.clips])
 
-    def batch(self, step: int, *, first_sample: int = 0) -> Tensor:
-        """Return the batch [B, T, 3, H, W] of a step: YUV 4:4:4 in [0, 1], chroma repeated.
+    def batch(self, step: int) -> Tensor:
+        """Return the batch [B, T, 3, H, W] of a step: YUV 4:4:4 in [0, 1], chroma repeated."""
+        return to_frames(self.planes(step), torch.device("cpu"))
+
+    def planes(self, step: int, *, first_sample: int = 0) -> Planes:
+        """Return the planes of a step's batch: luma [B, T, H, W], chroma [B, T, 2, H/2, W/2].
 
         Its samples are numbers `first_sample`, `first_sample` + 1, … of that step.
         """
-        samples = range(first_sample, first_sample + self.shape.size)
-        pixels = np.stack([_upsample(self._sample(step, sample)) for sample in samples])
-        return torch.from_numpy(pixels).to(torch.float32).div_(255)
+        numbers = range(first_sample, first_sample + self.shape.size)
+        samples = [self._sample(step, number) for number in numbers]
+        return Planes(
+            np.stack([sample.luma for sample in samples]),
+            np.stack([sample.chroma for sample in samples]),
+        )
 
     def _sample(self, step: int, sample: int) -> Planes:
         random = np.random.default_rng((self.data.seed, step, sample))
@@ -173,22 +177,48 @@ def _crop(pairs: list[FramePlanes], size: int, random: Random) -> Planes:
     )
 
 
-def _upsample(planes: Planes) -> NDArray[np.uint8]:
-    """Return [T, 3, H, W] of luma [T, H, W] and chroma [T, 2, H/2, W/2], which is repeated."""
-    chroma = planes.chroma.repeat(2, axis=2).repeat(2, axis=3)
-    return np.concatenate((planes.luma[:, None], chroma), axis=1)
+class _Batches(Dataset[Planes]):
+    def __init__(self, sampler: Sampler, first_sample: int) -> None:
+        self.sampler = sampler
+        self.first_sample = first_sample
+
+    def __getitem__(self, step: int) -> Planes:
+        return self.sampler.planes(step, first_sample=self.first_sample)
 
 
-def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Iterator[T]:
-    """Yield `make(step)` for each step in order, made ahead of time on another thread."""
-    pending: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-    try:
-        for step in steps:
-            pending.append(pool.submit(make, step))
-            if len(pending) > PREFETCHED_BATCHES:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def draw_batches(
+    sampler: Sampler, steps: range, *, first_sample: int, workers: int
+) -> Iterable[Planes]:
+    """Yield the planes of each step's batch in order, as `Sampler.planes` returns them.
+
+    `workers` processes make them ahead of time; 0: each is made when it is asked for.
+    """
+    return DataLoader(
+        _Batches(sampler, first_sample),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_as_it_is,  # as arrays, which do not need shared memory
+        multiprocessing_context="fork" if workers else None,  # which does not copy the planes
+    )
+
+
+def _as_it_is(planes: Any) -> Any:
+    return planes
+
+
+def to_frames(planes: Planes, device: torch.device) -> Tensor:
+    """Return frames [..., 3, H, W] of planes on a device: YUV 4:4:4 in [0, 1], chroma repeated.
+
+    What they need is sent to the device and made there, without waiting for it.
+    """
+    luma, chroma = (_send(plane, device) for plane in (planes.luma, planes.chroma))
+    doubled = chroma.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    return torch.cat((luma.unsqueeze(-3), doubled), -3).to(torch.float32).div_(255)
+
+
+def _send(plane: NDArray[np.uint8], device: torch.device) -> Tensor:
+    values = torch.from_numpy(plane)
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

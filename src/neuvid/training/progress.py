@@ -15,7 +15,10 @@ PLANES = ("y", "u", "v")
 
 
 class Progress:
-    """Collects the losses of steps; `take` gives their means and starts anew."""
+    """Collects the losses of steps; `take` gives their means and starts anew.
+
+    Nothing waits for the device before `take`.
+    """
 
     def __init__(self, step: int, last_step: int) -> None:
         self.last_step = last_step
@@ -45,9 +48,14 @@ class Progress:
 
     def _means(self) -> dict[str, float]:
         loss = torch.cat([each.loss for each in self.losses])
-        bits_per_pixel = torch.cat([each.bits_per_pixel for each in self.losses])
-        psnr = torch.cat([each.plane_psnr for each in self.losses])
-        third = (torch.tensor(self.qualities) * len(THIRDS) / QUALITIES).long().to(loss.device)
+        finite = loss.isfinite()  # steps whose numbers are not were skipped
+        if not finite.any():
+            return {}
+        loss = loss[finite]
+        bits_per_pixel = torch.cat([each.bits_per_pixel for each in self.losses])[finite]
+        psnr = torch.cat([each.plane_psnr for each in self.losses])[finite]
+        quality = torch.tensor(self.qualities, device=loss.device)[finite]
+        third = (quality * len(THIRDS) / QUALITIES).long()
         means = {"loss": loss.mean().item(), "bpp": bits_per_pixel.mean().item()}
         for number, name in enumerate(THIRDS):
             chosen = third == number

@@ -9,12 +9,14 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from neuvid.errors import UnreadableInput, UnwritableOutput
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CHECKPOINT_FILE, BEST_FILE, LAST_FILE = "checkpoint.pt", "best.safetensors", "last.safetensors"
 LOG_FILE, TENSORBOARD_FOLDER = "log.jsonl", "tensorboard"
@@ -87,7 +89,10 @@ class RunFolder:
 
 
 class RunLogs:
-    """Appends numbers to `log.jsonl` and TensorBoard; what an earlier run logged past is cut."""
+    """Appends numbers to `log.jsonl`, and for TensorBoard where that is installed.
+
+    What an earlier run logged past the first step is cut.
+    """
 
     def __init__(self, path: Path, first_step: int) -> None:
         file = path / LOG_FILE
@@ -95,7 +100,7 @@ class RunLogs:
             kept = _lines_before(file, first_step)
             write_atomically(file, "".join(kept).encode())
             self.lines: TextIO = file.open("a")
-            self.tensorboard = SummaryWriter(path / TENSORBOARD_FOLDER, purge_step=first_step)
+            self.tensorboard = _tensorboard(path / TENSORBOARD_FOLDER, first_step)
         except OSError as error:
             raise UnwritableOutput(path, error.strerror or str(error)) from error
 
@@ -107,13 +112,23 @@ class RunLogs:
             self.lines.flush()
         except OSError as error:
             raise UnwritableOutput(LOG_FILE, error.strerror or str(error)) from error
-        for name, number in numbers.items():
-            self.tensorboard.add_scalar(f"{group}/{name}", number, step)
+        if self.tensorboard is not None:
+            for name, number in numbers.items():
+                self.tensorboard.add_scalar(f"{group}/{name}", number, step)
 
     def close(self) -> None:
         """Close the files."""
         self.lines.close()
-        self.tensorboard.close()
+        if self.tensorboard is not None:
+            self.tensorboard.close()
+
+
+def _tensorboard(folder: Path, first_step: int) -> SummaryWriter | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder, purge_step=first_step)
 
 
 def _lines_before(file: Path, step: int) -> list[str]:
