@@ -116,6 +116,8 @@ class Trainer:
             self._resume(checkpoint)
         self.ladder = self.model.route_ladder()
         self.optimiser: torch.optim.Optimizer | None = None
+        self.trained: list[Tensor] = []  # parameters of this stage,
+        self.trained_averages: list[Tensor] = []  # and their averages
         self.logs: RunLogs | None = None
         self.started = self.saved = time.monotonic()
 
@@ -269,7 +271,7 @@ class Trainer:
             for prior in self.model.factorised_priors()
             for parameter in prior.parameters()
         }
-        groups: dict[float, list[nn.Parameter]] = {1.0: [], PRIOR_GAIN: []}
+        groups: dict[float, list[Tensor]] = {1.0: [], PRIOR_GAIN: []}
         for parameter in self.trained:
             groups[PRIOR_GAIN if id(parameter) in priors else 1.0].append(parameter)
         if not self.trained:
