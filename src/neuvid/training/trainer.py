@@ -272,8 +272,8 @@ class Trainer:
             for parameter in prior.parameters()
         }
         groups: dict[float, list[Tensor]] = {1.0: [], PRIOR_GAIN: []}
-        for parameter in self.trained:
-            groups[PRIOR_GAIN if id(parameter) in priors else 1.0].append(parameter)
+        for trained in self.trained:
+            groups[PRIOR_GAIN if id(trained) in priors else 1.0].append(trained)
         if not self.trained:
             raise InvalidSetting("train", got=stage.train, expected="names of parameters")
         optimiser = torch.optim.AdamW(
