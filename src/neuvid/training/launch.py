@@ -10,7 +10,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
@@ -95,20 +96,28 @@ def run_together(task: Task, count: int) -> None:
     with TemporaryDirectory(dir=_shared_folder()) as folder:
         try:
             with on_stop(stop):
-                # Held back in a new process, too, until it can end in good order.
-                signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-                for rank in range(count):
-                    receiver, sender = context.Pipe(duplex=False)
-                    shared = SharedMean(Path(folder), barrier, rank, count)
-                    process = context.Process(target=_work, args=(task, shared, sender))
-                    process.start()
-                    children.append(_Child(f"process {rank} of {count}", process, receiver))
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+                with _signals_held_back():
+                    for rank in range(count):
+                        receiver, sender = context.Pipe(duplex=False)
+                        shared = SharedMean(Path(folder), barrier, rank, count)
+                        process = context.Process(target=_work, args=(task, shared, sender))
+                        process.start()
+                        children.append(_Child(f"process {rank} of {count}", process, receiver))
                 _wait(children)
         finally:
             for child in children:
                 child.process.kill()
                 child.process.join()
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let stop signals wait; in processes started here, until `stop_signals` can heed them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _shared_folder() -> Path | None:
