@@ -11,6 +11,15 @@ struct Aligned {
     return static_cast<Value*>(operator new(count * sizeof(Value), std::align_val_t(64)));
   }
   void deallocate(Value* values, std::size_t) { operator delete(values, std::align_val_t(64)); }
+  // What is not given stays as it is in memory.
+  template <class Type>
+  void construct(Type* value) {
+    new (static_cast<void*>(value)) Type;
+  }
+  template <class Type, class Given>
+  void construct(Type* value, const Given& given) {
+    new (static_cast<void*>(value)) Type(given);
+  }
   bool operator==(const Aligned&) const = default;
 };
 

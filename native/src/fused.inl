@@ -11,9 +11,9 @@
 //   sigmoid
 //   Tiles                    made by each thread before its products
 //   split_terms              floats as the `terms` factors on the left side of an exact product
-//   pack, pack_turned        a matrix [outputs, inputs] for `product`, or its transpose
+//   pack                     a matrix [outputs, inputs] for `product`, and its transpose
 //   product                  rows times packed weights, given to a function by blocks
-//   weight_gradient          adds left^T right
+//   weight_gradient          left^T right, or adds it
 //
 // Maps have their channels padded with zeros to a multiple of two vectors, and their pixels to one
 // of `row_block`. The widened channels lie in pairs of vectors: `width` channels of the first half
@@ -63,6 +63,7 @@ class Arena {
 
 struct Range {
   size_t first, count;  // pixels
+  bool begins;          // the part of its thread
   size_t rows() const { return round_up(count, Level::row_block); }
 };
 
@@ -77,9 +78,10 @@ void run_chunks(size_t pixels, size_t threads, size_t scratch_bytes, const Work&
   const auto run = [&](size_t part) {
     static thread_local Arena arena;
     [[maybe_unused]] const Level::Tiles tiles;
-    for (size_t i = part * chunks / parts; i < (part + 1) * chunks / parts; ++i) {
+    const size_t begin = part * chunks / parts, end = (part + 1) * chunks / parts;
+    for (size_t i = begin; i < end; ++i) {
       arena.restart(scratch_bytes);
-      work(Range{i * chunk, std::min(chunk, pixels - i * chunk)}, part, arena);
+      work(Range{i * chunk, std::min(chunk, pixels - i * chunk), i == begin}, part, arena);
     }
   };
   if (parts == 1) return run(0);
@@ -213,11 +215,14 @@ Block::Block(const BlockSizes& sizes, const BlockTensors<const float>& weights)
   const auto pack = [](const float* matrix, size_t rows, size_t columns, size_t all_rows,
                        size_t all_columns, size_t terms, Array<Value>& forward,
                        Array<Value>& backward) {
-    Array<float> whole(all_rows * all_columns, 0.0f);
-    for (size_t row = 0; row < rows; ++row)
-      std::copy_n(matrix + row * columns, columns, &whole[row * all_columns]);
-    forward = Level::pack(whole.data(), all_rows, all_columns, terms);
-    backward = Level::pack_turned(whole.data(), all_rows, all_columns, terms);
+    Array<float> whole;
+    if (rows < all_rows || columns < all_columns) {
+      whole.assign(all_rows * all_columns, 0.0f);
+      for (size_t row = 0; row < rows; ++row)
+        std::copy_n(matrix + row * columns, columns, &whole[row * all_columns]);
+      matrix = whole.data();
+    }
+    Level::pack(matrix, all_rows, all_columns, terms, forward, backward);
   };
   pack(weights.expand, c, c, channels_, channels_, 1, expand_, expand_back_);
   pack(weights.project, c, c, channels_, channels_, 1, project_, project_back_);
@@ -394,18 +399,25 @@ size_t Block::sums_size() const {
   return adaptor + matrices + (taps + 4) * channels_ + 2 * hidden_;
 }
 
+// Matrices are written before they are added to; the rest is zero.
 Block::Sums Block::take_sums(Arena& arena) const {
   Sums sums = {};
   sums.size = sums_size();
-  sums.first = arena.take_zeros<float>(sums.size);
+  sums.first = arena.take<float>(sums.size);
   float* next = sums.first;
   const auto take = [&](size_t count) { return std::exchange(next, next + count); };
-  if (has_adaptor_) sums.adaptor = take(sum_rows_ * inputs_), sums.adaptor_bias = take(channels_);
-  sums.expand = take(sum_rows_ * channels_), sums.expand_bias = take(channels_);
+  if (has_adaptor_) sums.adaptor = take(sum_rows_ * inputs_);
+  sums.expand = take(sum_rows_ * channels_);
+  sums.project = take(sum_rows_ * channels_);
+  sums.widen = take(sum_rows_ * 2 * hidden_);
+  sums.narrow = take(sum_rows_ * hidden_);
+  std::fill(next, sums.first + sums.size, 0.0f);
+  if (has_adaptor_) sums.adaptor_bias = take(channels_);
+  sums.expand_bias = take(channels_);
   sums.depthwise = take(taps * channels_), sums.depthwise_bias = take(channels_);
-  sums.project = take(sum_rows_ * channels_), sums.project_bias = take(channels_);
-  sums.widen = take(sum_rows_ * 2 * hidden_), sums.widen_bias = take(2 * hidden_);
-  sums.narrow = take(sum_rows_ * hidden_), sums.narrow_bias = take(channels_);
+  sums.project_bias = take(channels_);
+  sums.widen_bias = take(2 * hidden_);
+  sums.narrow_bias = take(channels_);
   return sums;
 }
 
@@ -498,8 +510,8 @@ void Block::mix_backward(const float* output_gradient, Range range, const Saved&
       add_to(sums.widen_bias + 2 * start + part * width, bias[part]);
   }
   Value* workspace = arena.take<Value>(rows * (2 * hidden_ + std::max(c, inputs_)));
-  Level::weight_gradient(gradient, c, mixed, hidden_, rows, sums.narrow, workspace);
-  Level::weight_gradient(spatial, c, widened_gradient, 2 * hidden_, rows, sums.widen, workspace);
+  Level::weight_gradient(gradient, c, mixed, hidden_, rows, sums.narrow, range.begins, workspace);
+  Level::weight_gradient(spatial, c, widened_gradient, 2 * hidden_, rows, sums.widen, range.begins, workspace);
 
   Value* spatial_gradient = mixed;  // [rows, c], whose place it may take
   for (size_t start = 0; start < c; start += pair) {
@@ -519,7 +531,7 @@ void Block::mix_backward(const float* output_gradient, Range range, const Saved&
                    });
     add_to(sums.project_bias + start, bias[0]), add_to(sums.project_bias + start + width, bias[1]);
   }
-  Level::weight_gradient(spatial_gradient, c, filtered, c, rows, sums.project, workspace);
+  Level::weight_gradient(spatial_gradient, c, filtered, c, rows, sums.project, range.begins, workspace);
   Level::product(spatial_gradient, c, rows, project_back_.data(), c, 0, c,
                  [&](size_t row, size_t column, Vector one, Vector two) {
                    Level::store_values(filtered_gradient + (first + row) * c + column, one, two);
@@ -584,7 +596,7 @@ void Block::expand_backward(const float* input, const MapShape& shape, Range ran
     values = given;
   }
   Value* workspace = arena.take<Value>(rows * (std::max(c, inputs_) + c));
-  Level::weight_gradient(expanded_gradient, c, values, c, rows, sums.expand, workspace);
+  Level::weight_gradient(expanded_gradient, c, values, c, rows, sums.expand, range.begins, workspace);
   Level::product(expanded_gradient, c, rows, expand_back_.data(), c, 0, c,
                  [&](size_t row, size_t column, Vector one, Vector two) {
                    if (row >= range.count || column >= stride) return;
@@ -607,7 +619,7 @@ void Block::expand_backward(const float* input, const MapShape& shape, Range ran
   to_values(gradient, c, range.count, rows, gradient_values, c);
   Value* input_values = arena.take<Value>(rows * inputs_);
   to_values(input + first * given_, given_, range.count, rows, input_values, inputs_);
-  Level::weight_gradient(gradient_values, c, input_values, inputs_, rows, sums.adaptor, workspace);
+  Level::weight_gradient(gradient_values, c, input_values, inputs_, rows, sums.adaptor, range.begins, workspace);
   const size_t depth = Level::terms * c;
   Value* factors = arena.take<Value>(rows * depth);
   Level::split_terms(gradient, c, c, range.count, rows, factors, c);

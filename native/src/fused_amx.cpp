@@ -182,9 +182,13 @@ struct Level : Registers512 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(values, 16));
   }
 
-  // A matrix [rows, columns] as values [terms][rows, columns]: high, high, low.
-  static Array<Value> values_of(const float* matrix, size_t size, size_t parts) {
-    Array<Value> values(parts * size);
+  // A matrix [outputs, inputs] as tiles [outputs / 16][inputs / 32][16 pairs of inputs][16][2], and
+  // the same of the transpose. Terms are more inputs: high, high, low parts.
+  static void pack(const float* matrix, size_t outputs, size_t inputs, size_t parts,
+                   Array<Value>& forward, Array<Value>& backward) {
+    static thread_local Array<Value> values;  // [parts][outputs, inputs]
+    const size_t size = outputs * inputs;
+    values.resize(parts * size);
     for (size_t i = 0; i < size; i += pair) {
       const Vector first = load(matrix + i), second = load(matrix + i + width);
       store_values(&values[i], first, second);
@@ -192,26 +196,14 @@ struct Level : Registers512 {
       store_values(&values[size + i], first, second);
       store_values(&values[2 * size + i], first - rounded(first), second - rounded(second));
     }
-    return values;
-  }
-  // [outputs / 16][inputs / 32][16 pairs of inputs][16 outputs][2]
-  static Array<Value> pack(const float* matrix, size_t outputs, size_t inputs,
-                                 size_t parts) {
-    const Array<Value> values = values_of(matrix, outputs * inputs, parts);
-    Array<Value> packed(values.size());
-    Value* to = packed.data();
+    forward.resize(parts * size);
+    backward.resize(parts * size);
+    Value* to = forward.data();
     for (size_t output = 0; output < outputs; output += tile_rows)
       for (size_t part = 0; part < parts; ++part)
         for (size_t input = 0; input < inputs; input += 32, to += tile_values)
-          turn(&values[(part * outputs + output) * inputs + input], inputs * sizeof(Value), to, 64);
-    return packed;
-  }
-  static Array<Value> pack_turned(const float* matrix, size_t outputs, size_t inputs,
-                                        size_t parts) {
-    const Array<Value> values = values_of(matrix, outputs * inputs, parts);
-    Array<Value> packed(values.size());
-    pair_rows(values.data(), inputs, parts * outputs, inputs, packed.data());
-    return packed;
+          turn(&values[part * size + output * inputs + input], inputs * sizeof(Value), to, 64);
+    pair_rows(values.data(), inputs, parts * outputs, inputs, backward.data());
   }
 
   // Adds to 32 rows by 32 columns, tiles 0 to 3, the products of 32 values each.
@@ -225,6 +217,13 @@ struct Level : Registers512 {
     _tile_loadd(5, left + left_below, left_stride);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
+  }
+
+  static void zero_tiles() {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
   }
 
   static void store_tiles(float* to, size_t stride) {
@@ -250,10 +249,7 @@ struct Level : Registers512 {
     };
     for (size_t column = first; column < first + columns; column += pair)
       for (size_t row = 0; row < rows; row += row_block) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        zero_tiles();
         const Value* from = packed + column * depth;
         for (size_t step = 0; step < steps; ++step) {
           multiply(left + row * stride + 32 * step, stride * sizeof(Value), 16 * stride,
@@ -268,7 +264,8 @@ struct Level : Registers512 {
 
   // `workspace` has room for rows * (left_count + right_count) values.
   static void weight_gradient(const Value* left, size_t left_count, const Value* right,
-                              size_t right_count, size_t rows, float* sums, Value* workspace) {
+                              size_t right_count, size_t rows, float* sums, bool begins,
+                              Value* workspace) {
     Value* turned = workspace;  // [left_count / 16][rows / 32][16][32]
     Value* paired = workspace + rows * left_count;
     pair_rows(right, right_count, rows, right_count, paired);
@@ -284,10 +281,14 @@ struct Level : Registers512 {
       for (size_t row = 0; row < left_count; row += 32) {
         float* to = sums + row * right_count + column;
         const size_t stride = right_count * sizeof(float);
-        _tile_loadd(0, to, stride);
-        _tile_loadd(1, to + 16, stride);
-        _tile_loadd(2, to + 16 * right_count, stride);
-        _tile_loadd(3, to + 16 * right_count + 16, stride);
+        if (begins) {
+          zero_tiles();
+        } else {
+          _tile_loadd(0, to, stride);
+          _tile_loadd(1, to + 16, stride);
+          _tile_loadd(2, to + 16 * right_count, stride);
+          _tile_loadd(3, to + 16 * right_count + 16, stride);
+        }
         for (size_t step = 0; step < rows / 32; ++step)
           multiply(turned + row * rows + step * tile_values, 64, 16 * rows,
                    paired + column * rows + step * tile_values, 64, 16 * rows);

@@ -12,8 +12,7 @@ class Convolution final : public FusedConvolution {
     Array<float> matrix(outputs_ * depth_, 0.0f);
     for (size_t output = 0; output < sizes.outputs; ++output)
       std::copy_n(weights + output * inputs_, inputs_, &matrix[output * depth_]);
-    weights_ = Level::pack(matrix.data(), outputs_, depth_, Level::terms);
-    weights_back_ = Level::pack_turned(matrix.data(), outputs_, depth_, Level::terms);
+    Level::pack(matrix.data(), outputs_, depth_, Level::terms, weights_, weights_back_);
   }
 
   MapShape output_shape(const MapShape& input) const override {
@@ -117,7 +116,8 @@ class Convolution final : public FusedConvolution {
     Value* row_values = arena.take<Value>(total * depth_);
     to_values(rows, inputs_, range.count, total, row_values, depth_);
     Value* workspace = arena.take<Value>(total * (outputs_ + depth_));
-    Level::weight_gradient(gradient_values, outputs_, row_values, depth_, total, sums, workspace);
+    Level::weight_gradient(gradient_values, outputs_, row_values, depth_, total, sums, range.begins,
+                           workspace);
     const size_t depth = Level::terms * outputs_;
     Value* factors = arena.take<Value>(total * depth);
     Level::split_terms(gradient, count, count, range.count, total, factors, outputs_);

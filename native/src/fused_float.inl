@@ -33,22 +33,19 @@ struct Level : Registers {
       std::copy_n(rows + row * stride, count, factors + row * padded);
   }
 
-  // [outputs / pair][inputs][pair]
-  static Array<float> pack(const float* matrix, size_t outputs, size_t inputs, size_t) {
-    Array<float> packed(outputs * inputs);
+  // [outputs / pair][inputs][pair], and the same of the transpose.
+  static void pack(const float* matrix, size_t outputs, size_t inputs, size_t,
+                   Array<float>& forward, Array<float>& backward) {
+    forward.resize(outputs * inputs);
+    backward.resize(outputs * inputs);
     for (size_t output = 0; output < outputs; ++output)
       for (size_t input = 0; input < inputs; ++input)
-        packed[(output / pair * inputs + input) * pair + output % pair] =
+        forward[(output / pair * inputs + input) * pair + output % pair] =
             matrix[output * inputs + input];
-    return packed;
-  }
-  static Array<float> pack_turned(const float* matrix, size_t outputs, size_t inputs,
-                                        size_t) {
-    Array<float> packed(outputs * inputs);
     for (size_t start = 0; start < inputs; start += pair)
       for (size_t output = 0; output < outputs; ++output)
-        std::copy_n(matrix + output * inputs + start, pair, &packed[start * outputs + output * pair]);
-    return packed;
+        std::copy_n(matrix + output * inputs + start, pair,
+                    &backward[start * outputs + output * pair]);
   }
 
   // The products of row_block rows, whose values lie `step` apart, with `pair` columns.
@@ -80,14 +77,15 @@ struct Level : Registers {
 
   // The rows of `sums` are rounded up to whole blocks; what is read beyond `left` is not used.
   static void weight_gradient(const float* left, size_t left_count, const float* right,
-                              size_t right_count, size_t rows, float* sums, float*) {
+                              size_t right_count, size_t rows, float* sums, bool begins, float*) {
     for (size_t column = 0; column < right_count; column += pair)
       for (size_t row = 0; row < left_count; row += row_block) {
         Vector totals[row_block][2] = {};
         multiply<row_block>(left + row, 1, left_count, right + column, right_count, rows, totals);
         for (size_t i = 0; i < row_block; ++i) {
           float* to = sums + (row + i) * right_count + column;
-          store(to, load(to) + totals[i][0]), store(to + width, load(to + width) + totals[i][1]);
+          if (!begins) totals[i][0] += load(to), totals[i][1] += load(to + width);
+          store(to, totals[i][0]), store(to + width, totals[i][1]);
         }
       }
   }
