@@ -71,7 +71,10 @@ def run_here(name: str, data: Path, out: Path, steps: int, seed: int, processes:
 
 def run(name: str, way: Way, data: Path, *, steps: int = STEPS, seed: int = 1) -> Run:
     """Train in new processes, which find the kernels that they may use in the environment."""
-    environment = os.environ | {"NEUVID_TRAINING_KERNELS": way.kernels, "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = os.environ | {
+        "NEUVID_TRAINING_KERNELS": way.kernels,
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     with tempfile.TemporaryDirectory() as out:
         numbers = (str(number) for number in (steps, seed, way.processes))
         command = [sys.executable, __file__, "--one", name, str(data), out, *numbers]
@@ -96,9 +99,7 @@ def compare_speed(data: Path) -> None:
 def compare_losses(data: Path) -> None:
     """Print the losses of both ways after the same steps."""
     for way in (PLAIN, NATIVE):
-        losses = [
-            run(RECIPES[0], way, data, steps=LOSS_STEPS, seed=seed).loss for seed in SEEDS
-        ]
+        losses = [run(RECIPES[0], way, data, steps=LOSS_STEPS, seed=seed).loss for seed in SEEDS]
         each = ", ".join(f"{loss:.4f}" for loss in losses)
         print(f"{way.name}: {mean(losses):.4f} +- {stdev(losses):.4f} ({each})")
 

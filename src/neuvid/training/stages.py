@@ -90,7 +90,8 @@ class Stage:
 class Recipe:
     """How the model of a config, called `model`, is trained from untrained weights to the end.
 
-    With `initialise` the untrained weights are already those of a transform codec.
+    With `initialise` the untrained weights are already those of a transform codec. With `soap`
+    matrices are trained by SOAP, the rest by AdamW, which else trains all.
     Validation codes chains of `validation_frames`. `joint_routes` are for models with several
     routes; `chain` says what is learned from frames.
     """
@@ -103,6 +104,7 @@ class Recipe:
     objective: Objective
     validation_frames: int
     validation_crop: int
+    soap: bool = False
     joint_routes: JointRoutes | None = None
     chain: type[Chain] = Chain
 
@@ -136,5 +138,6 @@ class Recipe:
             "recipe": self.name,
             "config": repr(self.config),
             "stages begun": repr(begun),
+            "optimiser": "SOAP" if self.soap else "AdamW",
             **joint,
         }

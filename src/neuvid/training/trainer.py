@@ -15,6 +15,7 @@ import cv2
 import torch
 from rich.console import Console
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from neuvid.codec.schedule import Schedule
 from neuvid.errors import InvalidSetting, NeuvidError
@@ -28,6 +29,7 @@ from neuvid.training.inheritance import beginning
 from neuvid.training.initialisation import initialise
 from neuvid.training.joint_routes import DivergenceSearch, draw_routes
 from neuvid.training.motion import Planes
+from neuvid.training.optimisers import make_optimisers
 from neuvid.training.processes import Processes, cores, stop_signals
 from neuvid.training.progress import Progress, describe_training, describe_validation
 from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs
@@ -36,8 +38,6 @@ from neuvid.training.time_limit import TimeLimit
 from neuvid.training.validation import Validation
 
 AVERAGE_DECAY = 0.999  # of the running average of weights
-BETAS, WEIGHT_DECAY = (0.9, 0.98), 1e-4
-PRIOR_GAIN = 20.0  # times the learning rate: every quality has priors of its own, seldom seen
 CHECKPOINT_SECONDS = 180.0
 SKIPPED_MAX = 50  # steps in a row that are not finite
 VALIDATION_SAMPLES = 8
@@ -104,7 +104,7 @@ class Trainer:
         self.skips = torch.zeros(2, device=self.device)  # steps skipped: in all, in a row
         self.best_loss = float("inf")
         self.seconds_before = 0.0  # of earlier runs
-        self.optimiser_state: dict[str, Any] | None = None  # of a stage that was interrupted
+        self.optimiser_states: list[dict[str, Any]] | None = None  # of a stage that was interrupted
         checkpoint = self.run.load_checkpoint()
         if checkpoint is None:
             self._set_fresh_weights()
@@ -115,8 +115,8 @@ class Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         self.ladder = self.model.route_ladder()
-        self.optimiser: torch.optim.Optimizer | None = None
-        self.trained: list[Tensor] = []  # parameters of this stage,
+        self.optimisers: list[Optimizer] = []  # of this stage
+        self.trained: list[Tensor] = []  # its parameters,
         self.trained_averages: list[Tensor] = []  # and their averages
         self.logs: RunLogs | None = None
         self.started = self.saved = time.monotonic()
@@ -213,7 +213,7 @@ class Trainer:
 
     def _train_stage(self, stage: Stage, is_stopped: Callable[[], bool]) -> None:
         """Train until the stage ends or the run is over."""
-        self.optimiser = self._optimiser(stage)
+        self.optimisers = self._make_optimisers(stage)
         end = self.step + stage.steps - self.recipe.place(self.step)[1]
         progress = Progress(self.step, end)
         self._compile_where_it_pays(stage, end)
@@ -234,7 +234,7 @@ class Trainer:
             if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
                 self._save()
         if self.step == end:
-            self.optimiser = None
+            self.optimisers = []
 
     def _batches(self, stage: Stage, steps: range) -> Iterable[Planes]:
         """Return this process's part of each step's batch."""
@@ -260,32 +260,23 @@ class Trainer:
 
         self.console.print(str(speed_up(self.model, work)))
 
-    def _optimiser(self, stage: Stage) -> torch.optim.Optimizer:
+    def _make_optimisers(self, stage: Stage) -> list[Optimizer]:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(stage.trains(name))
         pairs = list(zip(self.model.parameters(), self.averaged.parameters(), strict=True))
         self.trained = [own for own, _ in pairs if own.requires_grad]
         self.trained_averages = [average for own, average in pairs if own.requires_grad]
-        priors = {
-            id(parameter)
-            for prior in self.model.factorised_priors()
-            for parameter in prior.parameters()
-        }
-        groups: dict[float, list[Tensor]] = {1.0: [], PRIOR_GAIN: []}
-        for trained in self.trained:
-            groups[PRIOR_GAIN if id(trained) in priors else 1.0].append(trained)
         if not self.trained:
             raise InvalidSetting("train", got=stage.train, expected="names of parameters")
-        optimiser = torch.optim.AdamW(
-            [{"params": group, "gain": gain} for gain, group in groups.items() if group],
-            betas=BETAS,
-            weight_decay=WEIGHT_DECAY,
-            fused=True,
+        priors = [p for prior in self.model.factorised_priors() for p in prior.parameters()]
+        optimisers = make_optimisers(
+            self.trained, priors, soap=self.recipe.soap, dtype=self.processes.precision
         )
-        if self.optimiser_state is not None:
-            optimiser.load_state_dict(self.optimiser_state)
-            self.optimiser_state = None
-        return optimiser
+        if self.optimiser_states is not None:
+            for optimiser, state in zip(optimisers, self.optimiser_states, strict=True):
+                optimiser.load_state_dict(state)
+            self.optimiser_states = None
+        return optimisers
 
     def _train_batch(self, stage: Stage, planes: Planes, progress: Progress) -> None:
         """Take the optimiser steps of a batch; nothing in it waits for the device."""
@@ -330,20 +321,20 @@ class Trainer:
 
     def _take_step(self, stage: Stage) -> None:
         """Update the weights by their gradients, unless these are not finite."""
-        optimiser = self.optimiser
-        if optimiser is None:
-            raise RuntimeError("no stage has begun")
-        parameters = [p for p in self.trained if p.grad is not None]
-        self.processes.average([p.grad for p in parameters if p.grad is not None])
-        norm = nn.utils.clip_grad_norm_(parameters, stage.gradient_norm_max)
+        gradients = [p.grad for p in self.trained if p.grad is not None]
+        self.processes.average(gradients)
+        norm = nn.utils.get_total_norm(gradients)
         skip = (~norm.isfinite()).float()
         self.skips = torch.stack((self.skips[0] + skip, (self.skips[1] + 1) * skip))
+        scale = (norm / stage.gradient_norm_max).clamp(min=1)
         _, step_in_stage = self.recipe.place(self.step)
-        for group in optimiser.param_groups:
-            group["lr"] = group["gain"] * stage.learning_rate_at(step_in_stage)
-        optimiser.found_inf = skip  # type: ignore[attr-defined]  # a fused step heeds it
-        optimiser.step()
-        optimiser.zero_grad()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["gain"] * stage.learning_rate_at(step_in_stage)
+            optimiser.grad_scale = scale  # type: ignore[attr-defined]  # fused ones heed both
+            optimiser.found_inf = skip  # type: ignore[attr-defined]
+            optimiser.step()
+            optimiser.zero_grad()
         self._update_average(step_in_stage)
 
     def _update_average(self, step_in_stage: int) -> None:
@@ -416,7 +407,7 @@ class Trainer:
             "step": self.step,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict() if self.optimiser else None,
+            "optimisers": [each.state_dict() for each in self.optimisers] or None,
             "skipped": self._skipped(),
             "best_loss": self.best_loss,
             "search": self.search.state() if self.search else None,
@@ -426,13 +417,13 @@ class Trainer:
     def _resume(self, content: dict[str, Any]) -> None:
         own = {**self.recipe.identity(content["step"]), "seed": self.options.seed}
         for field, value in own.items():
-            if value != content[field]:
-                expected = f"{content[field]!r}, as in the checkpoint in {self.run.path}"
+            if value != content.get(field):
+                expected = f"{content.get(field)!r}, as in the checkpoint in {self.run.path}"
                 raise InvalidSetting(field, got=value, expected=expected)
         self.model.load_state_dict(content["model"])
         self.averaged.load_state_dict(content["averaged"])
         self.step = content["step"]
-        self.optimiser_state = content["optimiser"]
+        self.optimiser_states = content["optimisers"]
         self.skips[0] = content["skipped"]
         self.best_loss = content["best_loss"]
         if self.search:
