@@ -41,6 +41,7 @@ needed = {
     "cv2": "opencv-python-headless",
     "nanobind": "nanobind",
     "numpy": "numpy",
+    "PIL": "pillow",
     "rich": "rich",
     "safetensors": "safetensors",
     "scikit_build_core": "scikit-build-core",

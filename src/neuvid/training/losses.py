@@ -42,7 +42,8 @@ def errors_of(reconstruction: Tensor, frame: Tensor) -> Errors:
     with torch.autocast(pixels.device.type, enabled=False):
         products = pixels @ pixels.transpose(1, 2) / pixels.shape[2]  # [B, 3, 3]
     chroma = functional.avg_pool2d(difference[:, 1:], 2).square().mean((2, 3))
-    rgb = (products * products.new_tensor(RGB_PRODUCTS)).sum((1, 2))
+    weights = torch.tensor(RGB_PRODUCTS).to(products.device, non_blocking=True)
+    rgb = (products * weights).sum((1, 2))
     return Errors(torch.cat((products[:, :1, 0], chroma), 1), rgb)
 
 
@@ -65,7 +66,7 @@ class Objective:
 
         The geometric mean is to errors what the weighted mean of the planes' PSNRs is to PSNR.
         """
-        weights = errors.planes.new_tensor(self.plane_weights)
+        weights = torch.tensor(self.plane_weights).to(errors.planes.device, non_blocking=True)
         logarithms = (errors.planes + ERROR_MIN).log()
         planes = 3 * (logarithms * weights / weights.sum()).sum(1).exp()
         return (1 - self.rgb_share) * planes + self.rgb_share * errors.rgb
@@ -81,5 +82,5 @@ class Objective:
     ) -> Tensor:
         """Return the loss [B] of frames whose distortion weighs `weight`; tensors are [B]."""
         loss = bits_per_pixel + weight * lambdas.at(quality) * distortion
-        middle = lambdas.at(torch.tensor(BALANCED_QUALITY, device=quality.device))
+        middle = lambdas.at(quality.new_full((), BALANCED_QUALITY))
         return loss * (middle / lambdas.at(quality)) ** self.balance

@@ -52,7 +52,7 @@ class Soap(Optimizer):
         torch._foreach_copy_(views, given)
         state = self.state[weights[0]]
         if not state:
-            _begin(state, gradients)
+            _begin(state, gradients, self.grad_scale)
         changes = _change(state, gradients, self.grad_scale)
         parts = [part.view(each.shape) for part, each in zip(changes, weights, strict=True)]
         torch._foreach_add_(weights, parts, alpha=-rate)
@@ -61,13 +61,13 @@ class Soap(Optimizer):
 State = dict[str, Any]  # of the matrices [N, r, c] of one shape
 
 
-def _begin(state: State, gradients: Tensor) -> None:
+def _begin(state: State, gradients: Tensor, scale: Tensor) -> None:
     state["step"] = 0
     state["momentum"] = torch.zeros_like(gradients, dtype=torch.float32)  # in the eigenbasis
     state["squares"] = torch.zeros_like(state["momentum"])
     for side, length in zip(SIDES, gradients.shape[1:], strict=True):
         if length <= SIDE_MAX:
-            products = _products(gradients, side).float()
+            products = _products(gradients, side).float() / scale.square()
             state[f"{side} products"] = products  # running averages [N, length, length]
             basis = torch.linalg.eigh(products).eigenvectors.flip(2)
             state[f"{side} basis"] = basis.to(gradients.dtype)

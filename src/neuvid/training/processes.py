@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -176,6 +177,19 @@ def _copy(flat: Tensor, tensors: Sequence[Tensor]) -> None:
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_memory() -> None:
+    """Keep memory that is free for the next step, where the C library is glibc.
+
+    Giving pages back to the system and getting new ones took up to 10 % of a step.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, (1 << 31) - 1)
+        mallopt(top_pad, 64 << 20)
 
 
 @contextmanager
