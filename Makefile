@@ -18,6 +18,7 @@ check:
 	$(BIN)/cmake --build build/native
 	$(BIN)/ctest --test-dir build/native --output-on-failure
 	$(BIN)/pytest
+	NEUVID_TRAINING_KERNELS=none $(BIN)/pytest tests/laws/test_training.py tests/unit/test_models.py
 
 setup: .venv/ready
 

@@ -27,6 +27,7 @@ from neuvid.models.dynamic_hybrid import DynamicHybridModel, GroupwisePrior
 from neuvid.models.hybrid import HybridModel
 from neuvid.models.picture import PictureConfig
 from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL, build_model
+from neuvid.nn.integer import make_exact
 from neuvid.nn.slimmable import Slimmable
 from neuvid.priors.channelwise import ChannelwisePrior
 from neuvid.rate.controller import FixedQuality, FrameStats, FrameView
@@ -200,15 +201,24 @@ def change_wider_steps(prior: ChannelwisePrior | GroupwisePrior, route: int) -> 
 @pytest.mark.parametrize("route", range(3))
 def test_a_route_never_depends_on_weights_of_wider_ones(weights: Path, route: int) -> None:
     model = load_model(weights, arithmetic=Arithmetic.FLOAT32)
+    is_exact = isinstance(model.network, DynamicHybridModel)
     changed = copy.deepcopy(model.network).requires_grad_(True)
     change_wider_routes(changed, route)
     other = replace(model, network=changed)
+    if is_exact:
+        for each in (model, other):
+            make_exact(each.network.requires_grad_(False))
     (state, bits), (twin, other_bits) = (
         walk(each, (0, route, 0, route)) for each in (model, other)
     )
-    assert bits == other_bits
-    assert all(map(torch.equal, tensors(state), tensors(twin)))
-    assert walk(model, (0, 3))[1] != walk(other, (0, 3))[1]
+    pairs = list(zip(tensors(state), tensors(twin), strict=True))
+    if is_exact:
+        assert bits == other_bits
+        assert all(torch.equal(*pair) for pair in pairs)
+    else:  # sums of floats depend on where in memory they lie
+        assert bits == pytest.approx(other_bits, rel=1e-2)
+        assert all((one - two).norm() < 1e-2 * one.norm() for one, two in pairs)
+    assert walk(model, (0, 3))[1] != pytest.approx(walk(other, (0, 3))[1], rel=1e-2)
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from neuvid.training.stages import Recipe, Stage
 
 INTRA, INTER = ("intra.*",), ("*", "!intra.*")
 FIXED = ("!analysis.*", "!synthesis.*")  # orthonormal transforms
+LUMA_FIRST = (10.0, 1.0, 1.0)  # chroma at luma's cost buys decibels of chroma that nobody sees
 PAPER_OBJECTIVE = Objective(rgb_share=0.2)
 EPOCH_STEPS = 4000  # of the published schedules: Vimeo-90k in batches of 16
 
@@ -146,7 +147,8 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
     model="rt-small",
     config=RT_SMALL,
     initialise=True,
-    objective=Objective(rgb_share=0.1, balance=0.5),
+    objective=Objective(rgb_share=0.2, plane_weights=LUMA_FIRST, balance=0.5),
+    soap=True,
     validation_frames=1,
     validation_crop=192,
     stages=(
@@ -194,7 +196,8 @@ RT_SMALL_VIDEO_RECIPE = Recipe(
     model="rt-small",
     config=RT_SMALL,
     initialise=True,
-    objective=Objective(rgb_share=0.1),
+    objective=Objective(rgb_share=0.2, plane_weights=LUMA_FIRST),
+    soap=True,
     validation_frames=8,
     validation_crop=192,
     stages=(
@@ -216,7 +219,8 @@ FM_SMALL_VIDEO_RECIPE = Recipe(
     model="fm-small",
     config=FM_SMALL,
     initialise=True,
-    objective=Objective(rgb_share=0.1, balance=0.6),
+    objective=Objective(rgb_share=0.2, plane_weights=LUMA_FIRST, balance=0.6),
+    soap=True,
     validation_frames=8,
     validation_crop=192,
     stages=tuple(
