@@ -2,11 +2,11 @@
 
     python benchmarks/training_speed.py training-set [--losses]
 
-Both train the longest stage of each small recipe from the shipped weights, in turn, and the
+They train the longest stage of each small recipe from the shipped weights, in turn, and the
 median of their turns is printed. The plain path is PyTorch in one process with a thread on each
-core. Memory is the peak of all processes, less what they had before the first step. With
---losses, both train the still pictures for 500 steps with three seeds, and the losses of the
-averaged weights on the validation clips are printed instead.
+core; threads wait passively, as they do under `neuvid train`, or they spin, which is faster only
+where nothing else runs. With --losses, the still pictures are trained for 500 steps with three
+seeds, and the losses of the averaged weights on the validation clips are printed instead.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ WEIGHTS = Path(neuvid.__file__).parent / "weights"
 
 
 class Way(NamedTuple):
-    """How to train: the native layers, and in how many processes."""
+    """How to train: by which kernels, in how many processes, and how threads wait."""
 
     name: str
     kernels: str
     processes: int
+    waiting: str = "PASSIVE"
 
 
 PLAIN = Way("plain", "none", 1)
+SPINNING = Way("spinning", "none", 1, "ACTIVE")
 NATIVE = Way("native", (_fused.levels() or ["none"])[-1], cores())
 
 
@@ -86,14 +88,15 @@ def run(name: str, way: Way, data: Path, *, steps: int = STEPS, seed: int = 1) -
 
 
 def compare_speed(data: Path) -> None:
-    """Print steps per second of both ways and their ratio."""
+    """Print steps per second of all ways, and how many times as fast the native one is."""
     for name in RECIPES:
-        speeds: dict[str, list[float]] = {PLAIN.name: [], NATIVE.name: []}
+        speeds: dict[Way, list[float]] = {PLAIN: [], SPINNING: [], NATIVE: []}
         for _ in range(TURNS):
-            for way in (PLAIN, NATIVE):
-                speeds[way.name].append(run(name, way, data).steps_per_second)
-        plain, native = (median(values) for values in speeds.values())
-        print(f"{name}: plain {plain:.2f}, native {native:.2f} steps/s, {native / plain:.2f} times")
+            for way, values in speeds.items():
+                values.append(run(name, way, data).steps_per_second)
+        plain, spinning, native = (median(values) for values in speeds.values())
+        print(f"{name}: plain {plain:.2f}, spinning {spinning:.2f}, native {native:.2f} steps/s:")
+        print(f"    {native / plain:.2f} and {native / spinning:.2f} times", flush=True)
 
 
 def compare_losses(data: Path) -> None:
