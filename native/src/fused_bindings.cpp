@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "clones.h"
 #include "fused.h"
 
 namespace nb = nanobind;
@@ -200,6 +201,23 @@ void code_flags(Rows flags, Rows logits, AskedRows asked, float most, Gradients 
   }
 }
 
+// Adam's averages of gradients that are divided by `scale`, both of which began at zero and have
+// grown to `growth`; what it changes by takes the place of the gradients.
+NEUVID_CLONES
+void adam_change(Gradients gradients, Gradients momentum, Gradients squares, float beta,
+                 float epsilon, float growth, float scale) {
+  const std::size_t count = gradients.size();
+  require(momentum.size() == count && squares.size() == count, "all must have one size");
+  float *gradient = gradients.data(), *mean = momentum.data(), *square = squares.data();
+  const float root = std::sqrt(growth), least = growth * epsilon;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float value = gradient[i] / scale;
+    mean[i] += (1 - beta) * (value - mean[i]);
+    square[i] += (1 - beta) * (value * value - square[i]);
+    gradient[i] = mean[i] / (root * std::sqrt(square[i]) + least);
+  }
+}
+
 }  // namespace
 
 NB_MODULE(_fused, module) {
@@ -226,6 +244,8 @@ NB_MODULE(_fused, module) {
              "scales"_a.noconvert(), "noise"_a.noconvert(), "coded"_a.noconvert(),
              "value_slopes"_a.noconvert(), "scale_slopes"_a.noconvert(), "bits"_a.noconvert(),
              "bounds"_a);
+  module.def("adam_change", adam_change, "gradients"_a.noconvert(), "momentum"_a.noconvert(),
+             "squares"_a.noconvert(), "beta"_a, "epsilon"_a, "growth"_a, "scale"_a);
   module.def("code_flags", code_flags, "flags"_a.noconvert(), "logits"_a.noconvert(),
              "asked"_a.noconvert(), "most"_a, "bits"_a.noconvert(), "slopes"_a.noconvert());
 }

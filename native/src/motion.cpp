@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "clones.h"
+
 namespace neuvid {
 namespace {
 

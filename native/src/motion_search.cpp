@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "clones.h"
 #include "motion.h"
 
 namespace neuvid {

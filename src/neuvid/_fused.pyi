@@ -92,3 +92,17 @@ def code_flags(
     slopes: NDArray[np.float32],
 ) -> None:
     """Write the bits [B] of flags [B, N] and their slopes by the logits, which end at +-`most`."""
+
+def adam_change(
+    gradients: NDArray[np.float32],
+    momentum: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    beta: float,
+    epsilon: float,
+    growth: float,
+    scale: float,
+) -> None:
+    """Update Adam's averages [N], which began at zero, by gradients [N] divided by `scale`.
+
+    What Adam changes by takes the gradients' place; `growth` is what the averages have grown to.
+    """

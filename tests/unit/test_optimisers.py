@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from neuvid import _fused
 from neuvid.training.optimisers import Soap, make_optimisers
 
 
@@ -82,6 +84,25 @@ def test_the_scale_of_gradients_does_not_matter() -> None:
         take_steps(optimiser, scaled[1], 30, scale=factor)  # type: ignore[arg-type]
         ends.append(weight.detach().clone())
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(not _fused.levels(), reason="this processor has no native layers")
+def test_adam_in_the_eigenbasis_is_the_same_natively(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = []
+    for levels in ([], _fused.levels()):
+        monkeypatch.setattr(_fused, "levels", lambda levels=levels: levels)
+        weight, loss = quadratic()
+        take_steps(Soap([weight], dtype=torch.float32), loss, 30, scale=2.0)
+        ends.append(weight.detach().clone())
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_matrix_that_gets_no_gradient_does_not_move() -> None:
+    weight, loss = quadratic()
+    still = nn.Parameter(torch.randn(16, 24, 1, 1))
+    before = still.detach().clone()
+    take_steps(Soap([still, weight], dtype=torch.float32), loss, 25)
+    assert torch.equal(still, before)
 
 
 def test_matrices_go_to_soap_and_all_else_to_adam() -> None:

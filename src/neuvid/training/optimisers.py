@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from neuvid import _fused
+
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 1e-4  # of AdamW
 PRIOR_GAIN = 20.0  # times the learning rate: every quality has priors of its own, seldom seen
 BETA, EPSILON = 0.95, 1e-8  # of SOAP
@@ -69,20 +71,14 @@ def _begin(state: State, gradients: Tensor, scale: Tensor) -> None:
         if length <= SIDE_MAX:
             products = _products(gradients, side).float() / scale.square()
             state[f"{side} products"] = products  # running averages [N, length, length]
-            basis = torch.linalg.eigh(products).eigenvectors.flip(2)
-            state[f"{side} basis"] = basis.to(gradients.dtype)
+            state[f"{side} basis"] = torch.linalg.qr(products).Q.to(gradients.dtype)
 
 
 def _change(state: State, gradients: Tensor, scale: Tensor) -> Tensor:
     """Return what the weights change by, for a learning rate of 1."""
-    rotated = _rotate(state, gradients).float().div_(scale)
     state["step"] += 1
-    momentum, squares = state["momentum"], state["squares"]
-    momentum.lerp_(rotated, 1 - BETA)
-    squares.lerp_(rotated.square_(), 1 - BETA)
-    growth = 1 - BETA ** state["step"]  # of averages that began at zero
-    sizes = squares.sqrt().mul_(growth**0.5).add_(growth * EPSILON)
-    change = _rotate(state, torch.div(momentum, sizes, out=sizes).to(gradients.dtype), back=True)
+    change = _adam_change(state, _rotate(state, gradients), scale).to(gradients.dtype)
+    change = _rotate(state, change, back=True)
     for side in SIDES:
         if f"{side} products" in state:
             products = _products(gradients, side).float().div_(scale.square())
@@ -90,6 +86,29 @@ def _change(state: State, gradients: Tensor, scale: Tensor) -> Tensor:
     if state["step"] % REFRESH_STEPS == 0:
         _refresh(state, gradients.dtype)
     return change
+
+
+def _adam_change(state: State, rotated: Tensor, scale: Tensor) -> Tensor:
+    """Return what Adam would change by in the eigenbasis, and keep its averages."""
+    momentum, squares = state["momentum"], state["squares"]
+    growth = 1 - BETA ** state["step"]  # of averages that began at zero
+    if _fused.levels() and momentum.device.type == "cpu":
+        rotated = rotated.float().contiguous()
+        _fused.adam_change(
+            gradients=rotated.view(-1).numpy(),
+            momentum=momentum.view(-1).numpy(),
+            squares=squares.view(-1).numpy(),
+            beta=BETA,
+            epsilon=EPSILON,
+            growth=growth,
+            scale=float(scale),
+        )
+        return rotated
+    rotated = rotated.float() / scale
+    momentum.lerp_(rotated, 1 - BETA)
+    squares.lerp_(rotated.square_(), 1 - BETA)
+    sizes = squares.sqrt().mul_(growth**0.5).add_(growth * EPSILON)
+    return torch.div(momentum, sizes, out=sizes)
 
 
 def _products(gradients: Tensor, side: str) -> Tensor:
