@@ -16,7 +16,8 @@ from neuvid import _fused
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 1e-4  # of AdamW
 PRIOR_GAIN = 20.0  # times the learning rate: every quality has priors of its own, seldom seen
 BETA, EPSILON = 0.95, 1e-8  # of SOAP
-REFRESH_STEPS = 10  # between refreshes of the bases
+REFRESH_STEPS = 12  # between refreshes of the bases,
+PRODUCT_STEPS = 4  # and between those that are averaged for them
 SIDE_MIN, SIDE_MAX = 16, 256  # of matrices, and of what has an eigenbasis
 SIDES = ("outputs", "inputs")
 
@@ -79,10 +80,11 @@ def _change(state: State, gradients: Tensor, scale: Tensor) -> Tensor:
     state["step"] += 1
     change = _adam_change(state, _rotate(state, gradients), scale).to(gradients.dtype)
     change = _rotate(state, change, back=True)
-    for side in SIDES:
-        if f"{side} products" in state:
-            products = _products(gradients, side).float().div_(scale.square())
-            state[f"{side} products"].lerp_(products, 1 - BETA)
+    if state["step"] % PRODUCT_STEPS == 0:
+        for side in SIDES:
+            if f"{side} products" in state:
+                products = _products(gradients, side).float().div_(scale.square())
+                state[f"{side} products"].lerp_(products, 1 - BETA**PRODUCT_STEPS)
     if state["step"] % REFRESH_STEPS == 0:
         _refresh(state, gradients.dtype)
     return change
