@@ -24,7 +24,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 import neuvid
-from neuvid import _fused
+from neuvid.kernels import LEVELS
 from neuvid.training.launch import train
 from neuvid.training.processes import cores
 from neuvid.training.recipes import find_recipe
@@ -47,7 +47,7 @@ class Way(NamedTuple):
 
 PLAIN = Way("plain", "none", 1)
 SPINNING = Way("spinning", "none", 1, "ACTIVE")
-NATIVE = Way("native", (_fused.levels() or ["none"])[-1], cores())
+NATIVE = Way("native", (LEVELS or ["none"])[-1], cores())
 
 
 class Run(NamedTuple):

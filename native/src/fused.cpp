@@ -1,16 +1,13 @@
 #include "fused.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <stdexcept>
 
 #include "fused_level.h"
 
 namespace neuvid {
 
-namespace {
-
-std::vector<std::string> supported_levels() {
+std::vector<std::string> fused_levels() {
   std::vector<std::string> levels;
 #if defined(NEUVID_X86_KERNELS)
   __builtin_cpu_init();
@@ -22,21 +19,6 @@ std::vector<std::string> supported_levels() {
   levels.emplace_back("avx512");
   if (__builtin_cpu_supports("avx512bf16") && amx_is_usable()) levels.emplace_back("amx");
 #endif
-  return levels;
-}
-
-}  // namespace
-
-std::vector<std::string> fused_levels() {
-  std::vector<std::string> levels = supported_levels();
-  if (const char* most = std::getenv("NEUVID_TRAINING_KERNELS")) {
-    const auto known = {"none", "avx2", "avx512", "amx"};
-    if (std::find(known.begin(), known.end(), std::string(most)) == known.end())
-      throw std::invalid_argument("NEUVID_TRAINING_KERNELS must be none, avx2, avx512 or amx");
-    const auto last = std::find(levels.begin(), levels.end(), most);
-    if (last != levels.end()) levels.erase(last + 1, levels.end());
-    if (std::string(most) == "none") levels.clear();
-  }
   return levels;
 }
 

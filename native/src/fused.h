@@ -83,9 +83,7 @@ struct LaplaceOutput {
 
 // How products are computed, in the order of speed: "avx2" and "avx512" in float32; "amx" with
 // factors rounded to bfloat16 and float32 sums.
-// Those of this processor, up to the one that the environment's NEUVID_TRAINING_KERNELS names, if
-// any; "none" is before the first.
-std::vector<std::string> fused_levels();
+std::vector<std::string> fused_levels();  // those of this processor
 
 struct FusedKernels {
   std::unique_ptr<FusedBlock> (*make_block)(const BlockSizes&, const BlockTensors<const float>&);

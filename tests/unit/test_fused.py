@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from neuvid import _fused
 from neuvid.entropy import noise
 from neuvid.entropy.distributions import Bernoulli, Laplace
+from neuvid.kernels import LEVELS
 from neuvid.models.presets import build_model, preset
 from neuvid.nn.blocks import DepthConvBlock, SignalConv, SignalPointwise
 from neuvid.nn.fused import FusedBlock, FusedConvolution, fuse
 from neuvid.training.initialisation import initialise
 
-LEVELS = ("avx2", "avx512", "amx")
 # Relative errors, in the root mean square: of sums of bfloat16 factors, of sums of float32 ones,
 # and of those that two bfloat16 factors each stand for.
 BLOCK_TOLERANCE = {"avx2": 1e-5, "avx512": 1e-5, "amx": 1e-2}
@@ -28,7 +28,7 @@ SIGNAL_TOLERANCE = {"avx2": 1e-5, "avx512": 1e-5, "amx": 2e-5}
 WEIGHT_TOLERANCE = BLOCK_TOLERANCE
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=["avx2", "avx512", "amx"])
 def level(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name not in _fused.levels():
@@ -141,13 +141,13 @@ def test_laplace_laws_cost_what_they_are_defined_to(
         assert error(value, other) < 1e-5
 
 
-@pytest.mark.skipif(not _fused.levels(), reason="this processor has no native layers")
+@pytest.mark.skipif(not LEVELS, reason="this processor has no native layers")
 def test_flags_cost_what_they_are_defined_to(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     logits, asked = 6 * torch.randn(2, 1, 9, 7), torch.rand(2, 1, 9, 7) < 0.6
     flags = (asked & (torch.rand(2, 1, 9, 7) < 0.5)).float()
     results = []
-    for levels in ([], noise.LEVELS):
+    for levels in ([], LEVELS):
         monkeypatch.setattr(noise, "LEVELS", levels)
         given = logits.clone().requires_grad_()
         coded, bits = noise.code_with_noise(flags, Bernoulli(given, asked))
@@ -165,7 +165,7 @@ def test_a_fused_model_has_the_weights_of_the_plain_one(name: str) -> None:
     fuse(fused)
     assert list(fused.state_dict()) == list(model.state_dict())
     layers = [layer for layer in fused.modules() if isinstance(layer, DepthConvBlock)]
-    assert bool(layers) is not bool(_fused.levels())
+    assert bool(layers) is not bool(LEVELS)
     again = copy.deepcopy(fused)
     again.load_state_dict(model.state_dict())
     for own, other in zip(again.parameters(), fused.parameters(), strict=True):
@@ -229,7 +229,24 @@ def test_native_layers_refuse_other_shapes(level: str) -> None:
 def test_kernels_can_be_held_back(most: str, expected: str) -> None:
     if most not in ("none", *_fused.levels()):
         pytest.skip(f"this processor has no level {most}")
-    code = "from neuvid import _fused; print(_fused.levels())"
+    assert levels_with(most) == expected
+
+
+def test_kernels_that_do_not_exist_are_named() -> None:
+    assert "NEUVID_TRAINING_KERNELS" in levels_with("abacus")
+    assert "none, avx2, avx512, amx" in levels_with("abacus")
+
+
+def levels_with(most: str) -> str:
+    code = """
+from neuvid.errors import InvalidSetting
+try:
+    from neuvid.kernels import LEVELS
+    print(LEVELS)
+except InvalidSetting as error:
+    print(error)
+"""
     environment = os.environ | {"NEUVID_TRAINING_KERNELS": most}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
-    assert run.stdout.decode().strip() == expected
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, env=environment, capture_output=True, check=True)
+    return run.stdout.decode().strip()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from neuvid import _fused
+from neuvid.kernels import LEVELS
+from neuvid.training import optimisers
 from neuvid.training.optimisers import Soap, make_optimisers
 
 
@@ -86,11 +87,11 @@ def test_the_scale_of_gradients_does_not_matter() -> None:
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.skipif(not _fused.levels(), reason="this processor has no native layers")
+@pytest.mark.skipif(not LEVELS, reason="this processor has no native layers")
 def test_adam_in_the_eigenbasis_is_the_same_natively(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = []
-    for levels in ([], _fused.levels()):
-        monkeypatch.setattr(_fused, "levels", lambda levels=levels: levels)
+    for levels in ([], LEVELS):
+        monkeypatch.setattr(optimisers, "LEVELS", levels)
         weight, loss = quadratic()
         take_steps(Soap([weight], dtype=torch.float32), loss, 8, scale=2.0)
         ends.append(weight.detach().clone())

@@ -25,8 +25,7 @@ from neuvid.entropy.distributions import (
     Distribution,
     Laplace,
 )
-
-LEVELS = _fused.levels()
+from neuvid.kernels import LEVELS
 
 
 def code_with_noise(values: Tensor, law: Distribution) -> tuple[Tensor, Tensor]:

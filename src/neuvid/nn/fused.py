@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from neuvid import _fused
+from neuvid.kernels import BFLOAT16_LEVEL, LEVELS
 from neuvid.nn.blocks import DepthConvBlock, SignalConv, SignalPointwise
 from neuvid.nn.slimmable import Slimmable
 
-BFLOAT16_LEVEL = "amx"
-LEVELS = _fused.levels()
 FLOAT_LEVELS = [level for level in LEVELS if level != BFLOAT16_LEVEL]
 
 Native = TypeVar("Native")

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from neuvid import _fused
+from neuvid.kernels import LEVELS
 
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 1e-4  # of AdamW
 PRIOR_GAIN = 20.0  # times the learning rate: every quality has priors of its own, seldom seen
@@ -94,7 +95,7 @@ def _adam_change(state: State, rotated: Tensor, scale: Tensor) -> Tensor:
     """Return what Adam would change by in the eigenbasis, and keep its averages."""
     momentum, squares = state["momentum"], state["squares"]
     growth = 1 - BETA ** state["step"]  # of averages that began at zero
-    if _fused.levels() and momentum.device.type == "cpu":
+    if LEVELS and momentum.device.type == "cpu":
         rotated = rotated.float().contiguous()
         _fused.adam_change(
             gradients=rotated.view(-1).numpy(),
