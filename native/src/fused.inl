@@ -511,7 +511,8 @@ void Block::mix_backward(const float* output_gradient, Range range, const Saved&
   }
   Value* workspace = arena.take<Value>(rows * (2 * hidden_ + std::max(c, inputs_)));
   Level::weight_gradient(gradient, c, mixed, hidden_, rows, sums.narrow, range.begins, workspace);
-  Level::weight_gradient(spatial, c, widened_gradient, 2 * hidden_, rows, sums.widen, range.begins, workspace);
+  Level::weight_gradient(spatial, c, widened_gradient, 2 * hidden_, rows, sums.widen,
+                         range.begins, workspace);
 
   Value* spatial_gradient = mixed;  // [rows, c], whose place it may take
   for (size_t start = 0; start < c; start += pair) {
@@ -531,7 +532,8 @@ void Block::mix_backward(const float* output_gradient, Range range, const Saved&
                    });
     add_to(sums.project_bias + start, bias[0]), add_to(sums.project_bias + start + width, bias[1]);
   }
-  Level::weight_gradient(spatial_gradient, c, filtered, c, rows, sums.project, range.begins, workspace);
+  Level::weight_gradient(spatial_gradient, c, filtered, c, rows, sums.project, range.begins,
+                         workspace);
   Level::product(spatial_gradient, c, rows, project_back_.data(), c, 0, c,
                  [&](size_t row, size_t column, Vector one, Vector two) {
                    Level::store_values(filtered_gradient + (first + row) * c + column, one, two);
@@ -565,7 +567,8 @@ void Block::expand_backward(const float* input, const MapShape& shape, Range ran
       }
       const auto [x, z] = Level::split(saved.expanded + (first + row) * c + channel);
       const Vector s = Level::sigmoid(x), t = Level::sigmoid(z);
-      Level::store(activated + row * pair, x * s), Level::store(activated + row * pair + width, z * t);
+      Level::store(activated + row * pair, x * s);
+      Level::store(activated + row * pair + width, z * t);
       one *= silu_slope(x, s), two *= silu_slope(z, t);
       bias[0] += one, bias[1] += two;
       Level::join(expanded_gradient + row * c + channel, one, two);
@@ -596,7 +599,8 @@ void Block::expand_backward(const float* input, const MapShape& shape, Range ran
     values = given;
   }
   Value* workspace = arena.take<Value>(rows * (std::max(c, inputs_) + c));
-  Level::weight_gradient(expanded_gradient, c, values, c, rows, sums.expand, range.begins, workspace);
+  Level::weight_gradient(expanded_gradient, c, values, c, rows, sums.expand, range.begins,
+                         workspace);
   Level::product(expanded_gradient, c, rows, expand_back_.data(), c, 0, c,
                  [&](size_t row, size_t column, Vector one, Vector two) {
                    if (row >= range.count || column >= stride) return;
@@ -619,7 +623,8 @@ void Block::expand_backward(const float* input, const MapShape& shape, Range ran
   to_values(gradient, c, range.count, rows, gradient_values, c);
   Value* input_values = arena.take<Value>(rows * inputs_);
   to_values(input + first * given_, given_, range.count, rows, input_values, inputs_);
-  Level::weight_gradient(gradient_values, c, input_values, inputs_, rows, sums.adaptor, range.begins, workspace);
+  Level::weight_gradient(gradient_values, c, input_values, inputs_, rows, sums.adaptor,
+                         range.begins, workspace);
   const size_t depth = Level::terms * c;
   Value* factors = arena.take<Value>(rows * depth);
   Level::split_terms(gradient, c, c, range.count, rows, factors, c);
@@ -637,7 +642,7 @@ void Block::write_gradients(const std::vector<Sums>& parts, const BlockTensors<f
   const Sums& sums = parts.front();
   for (size_t part = 1; part < parts.size(); ++part)  // each part's sums lie in one piece
     for (size_t i = 0; i < sums.size; i += width)
-      Level::store(sums.first + i, Level::load(sums.first + i) + Level::load(parts[part].first + i));
+      add_to(sums.first + i, Level::load(parts[part].first + i));
   const auto copy = [](const float* from, size_t stride, float* to, size_t rows, size_t columns) {
     for (size_t row = 0; row < rows; ++row)
       std::copy_n(from + row * stride, columns, to + row * columns);

@@ -48,7 +48,8 @@ class Block {
     sizes_.inputs = weights[0].ndim() > 1 ? weights[0].shape(1) : 0;
     sizes_.shortcut = shortcut;
     const std::size_t c = sizes_.channels;
-    std::vector<std::size_t> expected = {c * c, c, 9 * c, c, c * c, c, 4 * c * c, 4 * c, 2 * c * c, c};
+    std::vector<std::size_t> expected = {c * c, c,         9 * c, c,         c * c,
+                                         c,     4 * c * c, 4 * c, 2 * c * c, c};
     if (has_adaptor_) expected.insert(expected.begin(), {c * sizes_.inputs, c});
     require(c > 0 && sizes_.inputs > 0, "a block has channels");
     std::vector<const float*> data;
@@ -119,7 +120,8 @@ class Convolution {
     require(weights.size() > 0 && stride > 0 && weights.shape(1) == weights.shape(2) &&
                 bias.size() == sizes_.outputs,
             "the weights of the convolution must belong together");
-    convolution_ = neuvid::fused_kernels(level).make_convolution(sizes_, weights.data(), bias.data());
+    const neuvid::FusedKernels& kernels = neuvid::fused_kernels(level);
+    convolution_ = kernels.make_convolution(sizes_, weights.data(), bias.data());
   }
 
   std::tuple<std::size_t, std::size_t> output_size(std::size_t height, std::size_t width) const {
@@ -138,7 +140,8 @@ class Convolution {
     const MapShape shape = checked(input, output_gradient);
     const std::size_t bias = gradients.size() - sizes_.outputs;
     require(input_gradient.size() == input.size(), "maps of other sizes");
-    require(gradients.size() == sizes_.outputs * (sizes_.kernel * sizes_.kernel * sizes_.inputs + 1),
+    const std::size_t inputs = sizes_.kernel * sizes_.kernel * sizes_.inputs;
+    require(gradients.size() == sizes_.outputs * (inputs + 1),
             "as many gradients as weights");
     nb::gil_scoped_release unlocked;
     convolution_->backward(input.data(), shape, output_gradient.data(), input_gradient.data(),

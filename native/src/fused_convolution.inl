@@ -75,7 +75,8 @@ class Convolution final : public FusedConvolution {
 
   static void store(float* row, size_t column, size_t count, Vector one, Vector two) {
     Level::store_part(row + column, one, count - column);
-    if (column + width < count) Level::store_part(row + column + width, two, count - column - width);
+    if (column + width < count)
+      Level::store_part(row + column + width, two, count - column - width);
   }
 
   // Calls use(tap, input pixel) for each input of an output pixel that is inside.
@@ -110,7 +111,8 @@ class Convolution final : public FusedConvolution {
     const float* gradient = output_gradient + range.first * count;
     float* bias = sums + sum_rows_ * depth_;
     for (size_t row = 0; row < range.count; ++row)
-      for (size_t column = 0; column < count; ++column) bias[column] += gradient[row * count + column];
+      for (size_t column = 0; column < count; ++column)
+        bias[column] += gradient[row * count + column];
     Value* gradient_values = arena.take<Value>(total * outputs_);
     to_values(gradient, count, range.count, total, gradient_values, outputs_);
     Value* row_values = arena.take<Value>(total * depth_);

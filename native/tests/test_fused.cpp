@@ -46,7 +46,9 @@ struct Weights {
   }
   template <class Float, class Self>
   static BlockTensors<Float> view(Self& self) {
-    const auto at = [&](std::size_t i) { return self.tensors[i].empty() ? nullptr : self.tensors[i].data(); };
+    const auto at = [&](std::size_t i) {
+      return self.tensors[i].empty() ? nullptr : self.tensors[i].data();
+    };
     return {at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9), at(10), at(11)};
   }
 };
@@ -93,7 +95,8 @@ void test_block(std::size_t inputs, std::size_t channels, bool shortcut, const M
 
 void test_convolution(const ConvolutionSizes& sizes, const MapShape& shape) {
   const auto weights = random_values(sizes.outputs * sizes.kernel * sizes.kernel * sizes.inputs);
-  const auto bias = random_values(sizes.outputs), input = random_values(shape.pixels() * sizes.inputs);
+  const auto bias = random_values(sizes.outputs);
+  const auto input = random_values(shape.pixels() * sizes.inputs);
   std::vector<std::vector<float>> expected;
   for (const std::string& level : fused_levels()) {
     const auto layer = fused_kernels(level).make_convolution(sizes, weights.data(), bias.data());
