@@ -135,9 +135,8 @@ def _refresh(state: State, dtype: torch.dtype) -> None:
     momentum = _rotate(state, state["momentum"].to(dtype), back=True)
     for side in SIDES:
         if f"{side} products" in state:
-            basis = state[f"{side} basis"]
-            refreshed = torch.linalg.qr(state[f"{side} products"] @ basis.float()).Q
-            state[f"{side} basis"] = refreshed.to(basis.dtype)
+            products = state[f"{side} products"] @ state[f"{side} basis"].float()
+            state[f"{side} basis"] = torch.linalg.qr(products).Q.to(dtype)
     state["momentum"] = _rotate(state, momentum).float()
 
 

@@ -129,7 +129,7 @@ class Trainer:
         training diverged.
         """
         gc.collect()
-        gc.freeze()  # what is here now will not be garbage; looking through it took 3 % of a step
+        gc.freeze()  # what is here now will not be garbage, and need not be looked through
         with self._open_logs(), stop_signals() as is_stopped:
             if self.limit.deadline is not None:  # to know how long both take
                 self._validate()
