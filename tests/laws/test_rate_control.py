@@ -8,6 +8,7 @@ from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from neuvid.bitstream.container import PacketReader
 from neuvid.bitstream.packet import Packet
 from neuvid.codec.clips import encode_clip
 from neuvid.codec.encoder import Encoder
-from neuvid.codec.goals import RateGoal, bitrate_control
+from neuvid.codec.goals import BitrateController, RateGoal, bitrate_control, controllers_of
 from neuvid.codec.passes import TotalGoal, encode_in_passes
-from neuvid.codec.schedule import Schedule
+from neuvid.codec.schedule import AUTO, Schedule
 from neuvid.codec.statistics import StreamStatistics, packet_bytes
 from neuvid.codec.streams import decode_stream
 from neuvid.errors import InvalidSetting
@@ -239,6 +240,46 @@ def test_a_target_may_change_in_mid_stream(
     held = bits[change + 15 :]  # after the frames in which the new rate is to be reached
     assert len(held) == RATE
     assert np.mean(held) * RATE == pytest.approx(changed, rel=0.05)
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a clip of seconds that are few frames, with sound."""
+    path = tmp_path_factory.mktemp("talk") / "talk.mp4"
+    return moving_clip(path, frames=14, frame_rate=Fraction(4), audio=True)
+
+
+@pytest.mark.parametrize(
+    ("controller", "settings"),
+    [
+        (BitrateController.NEUVID, {"quality": 40.0}),
+        (BitrateController.NEUVID, {"quality": 50.0, "max_rate": 2e4}),
+        (BitrateController.NEUVID, {"psnr": 30.0}),
+        *((controller, {"bitrate": Bitrate(8e3)}) for controller in BitrateController),
+    ],
+)
+def test_sound_and_flushes_change_no_picture(
+    controller: BitrateController, settings: dict[str, Any], talk: Path, model: LoadedModel
+) -> None:
+    if controller not in controllers_of(model):
+        pytest.skip("the model has no rate control agent")
+    goal, schedule = RateGoal(controller=controller, **settings), Schedule(refresh_period=AUTO)
+    streams = []
+    for passthrough in (False, True):
+        file = BytesIO()
+        with open_clip(talk, passthrough=passthrough) as clip:
+            control = goal.control(model, clip.info)
+            encode_clip(clip, file, model=model, control=control, schedule=schedule)
+        file.seek(0)
+        streams.append([packet for packet in PacketReader(file) if isinstance(packet, Packet)])
+    flushed = []
+    with open_clip(talk) as clip:
+        control = goal.control(model, clip.info)
+        with Encoder(model, clip.info, control=control, schedule=schedule) as encoder:
+            for frame in clip:
+                flushed += [*encoder.encode(frame), *encoder.flush()]
+    assert len(flushed) == 14
+    assert streams == [flushed, flushed]
 
 
 def packet_bits(packet: Packet, encoder: Encoder) -> int:

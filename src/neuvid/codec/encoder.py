@@ -92,8 +92,12 @@ class Encoder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the thread."""
-        self._worker.shutdown(cancel_futures=True)
+        """Tell the controller what the last frame cost, unless an error came; stop the thread."""
+        try:
+            if error is None:
+                self._observe(0)
+        finally:
+            self._worker.shutdown(cancel_futures=True)
 
     @torch.inference_mode()
     def encode(self, frame: Frame) -> list[Packet]:
@@ -118,12 +122,11 @@ class Encoder:
         return self._ready(PACKETS_IN_WORK)
 
     def flush(self) -> list[Packet]:
-        """Return the packets that are still in work."""
-        self._observe(0)
+        """Return the packets that are still in work; what follows is coded as without this."""
         return self._ready(0)
 
     def _observe(self, unknown: int) -> None:
-        """Tell the controller what frames cost, at a time that no thread's speed decides."""
+        """Tell the controller what frames cost, at a time that no thread and no flush decides."""
         while len(self._unobserved) > unknown:
             packet = self._unobserved.popleft().packet()
             bits = 8.0 * packet_bytes(packet, self.header)

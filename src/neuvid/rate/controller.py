@@ -85,7 +85,7 @@ class RateController(Protocol):
         """Return the choice for a frame; called once for each frame."""
 
     def observe(self, choice: FrameChoice, stats: FrameStats) -> None:
-        """Learn what a frame cost; called once for each frame, in order, maybe late."""
+        """Learn what a frame cost; called once for each frame, in order, one frame late."""
 
 
 class FixedQuality:
