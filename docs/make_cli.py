@@ -20,9 +20,11 @@ HEAD = """# Command line
     neuvid decode talk.nvid pictures/ --seek 12.5
     cat talk.y4m | neuvid encode - - | neuvid decode - - | ffplay -
 
-The exit code is 0 when all went well, 1 when `decode --keep-going` met damage, 2 after one line
+The exit code is 0 when all went well, 1 when `--keep-going` met damage, 2 after one line
 `neuvid: error: ...` that names the cause, 130 after Ctrl-C. Output files appear when they are
-whole: whatever goes wrong, no part of one is left.
+whole: whatever goes wrong, no part of one is left. A pipe or a device is written to as it is, and
+a symbolic link stays one. On long work a line of progress a minute is printed where standard error
+is no terminal. `python -m neuvid` is `neuvid`.
 
 `docs/make_cli.py` makes this page from `--help`.
 """

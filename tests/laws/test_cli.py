@@ -21,6 +21,7 @@ from clips import moving_clip, moving_frames, moving_info
 
 from neuvid.bitstream.container import PacketReader, PacketWriter
 from neuvid.bitstream.packet import Packet
+from neuvid.cli import output
 from neuvid.cli.main import main
 from neuvid.codec.clips import encode_clip
 from neuvid.codec.streams import decode_stream
@@ -32,7 +33,7 @@ from neuvid.video.frame import PixelFormat
 
 FRAMES = 8
 ROOT = Path(__file__).parents[2]
-NEUVID = (sys.executable, "-c", "from neuvid.cli.main import run; run()")
+NEUVID = (sys.executable, "-m", "neuvid")
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +391,13 @@ def test_damage_that_costs_no_frame_is_told_as_well(
 
 def test_termination_while_python_ends_is_quiet() -> None:
     late = "import atexit, os; atexit.register(os.kill, os.getpid(), 15)"
-    program = (NEUVID[0], "-c", f"{late}; {NEUVID[2]}", "models", "--json")
+    program = (
+        NEUVID[0],
+        "-c",
+        f"{late}; from neuvid.cli.main import run; run()",
+        "models",
+        "--json",
+    )
     process = subprocess.run(program, capture_output=True)
     assert (process.returncode, process.stderr) == (-signal.SIGTERM, b"")
 
@@ -443,7 +450,9 @@ def test_a_file_that_cannot_grow_leaves_nothing(
     assert not list(folder.iterdir())
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interrupt_leaves_nothing(
     sent: signal.Signals, code: int, checkpoint: Path, folder: Path
 ) -> None:
@@ -458,6 +467,38 @@ def test_an_interrupt_leaves_nothing(
         assert process.wait() == code
         assert process.stderr.read() == b""
     assert not list(folder.iterdir())
+
+
+def test_encoding_keeps_what_comes_before_damage(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = moving_clip(folder / "in.avi", frames=12).read_bytes()
+    (folder / "cut.avi").write_bytes(data[: len(data) // 2])
+    arguments = ["encode", "cut.avi", "x.nvid", "--model", str(checkpoint)]
+    assert main(arguments) == 2
+    assert not Path("x.nvid").exists()
+    capsys.readouterr()
+    assert main([*arguments, "--keep-going", "--json"]) == 1
+    out, err = capsys.readouterr()
+    numbers = json.loads(out)
+    assert "cut.avi: it is cut off; what came before is written" in err
+    assert 0 < numbers["frames"] < 12 and numbers["damage"]
+    assert main(["verify", "x.nvid", "--model", str(checkpoint)]) == 0
+
+
+def test_a_log_gets_lines_of_progress(
+    clip: Path,
+    checkpoint: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ["encode", str(clip), "x.nvid", "--model", str(checkpoint)]
+    monkeypatch.setattr(output, "LOG_SECONDS", 0)
+    assert main(arguments) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "Encoding" in line]
+    assert len(lines) == FRAMES
+    assert lines[-1].startswith(f"neuvid: Encoding: {FRAMES} of {FRAMES} frames")
 
 
 def test_the_page_on_the_command_line_is_current() -> None:

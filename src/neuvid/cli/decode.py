@@ -8,12 +8,19 @@ from typing import Annotated
 import torch
 import typer
 
-from neuvid.cli.options import STANDARD, Device, Json, MaxPixels, StreamModel, Threads, check_paths
+from neuvid.cli.options import (
+    DAMAGE,
+    STANDARD,
+    Device,
+    Json,
+    MaxPixels,
+    StreamModel,
+    Threads,
+    check_paths,
+)
 from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, summary_of, tell
 from neuvid.codec.decoder import MAX_PIXELS
 from neuvid.codec.streams import DecodeReport, decode_stream
-
-DAMAGE = 1  # exit code
 
 
 def decode(

@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from neuvid.cli.options import DEFAULT_MODEL, STANDARD, Device, Json, Threads, check_paths
+from neuvid.cli.options import DAMAGE, DEFAULT_MODEL, STANDARD, Device, Json, Threads, check_paths
 from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, summary_of, tell
 from neuvid.cli.rate import (
     BitrateFile,
@@ -38,6 +38,7 @@ from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
 from neuvid.rate.distortion import PsnrControl
 from neuvid.video.clip import PICTURE_RATE, RawFormat, open_clip
 from neuvid.video.frame import FrameSize, PixelFormat
+from neuvid.video.outputs import is_written_through
 
 STREAM_SUFFIX = ".nvid"
 RAW_SUFFIXES = (".yuv", ".rgb")
@@ -107,6 +108,14 @@ def encode(
         ),
     ] = None,
     threads: Threads = None,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Write what comes before the place where the input turns out to be broken; the "
+            "exit code is then 1.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Encode a clip to a stream (.nvid).
@@ -115,8 +124,7 @@ def encode(
     is constant unless a bit rate, a size or a PSNR is asked for.
     """
     check_paths(source, target)
-    if target != STANDARD and Path(target).suffix != STREAM_SUFFIX:
-        raise InvalidSetting("output", got=target, expected=f"a file that ends in {STREAM_SUFFIX}")
+    _check_target(target)
     rate = _frame_rate(fps)
     raw = _raw_format(source, frame_size, rate, pixel_format)
     goal = RateOptions(
@@ -144,21 +152,39 @@ def encode(
         frames=frames,
         picture_rate=rate or PICTURE_RATE,
         passthrough=True,
+        keep_going=keep_going,
     )
     work = _Work(open_source, target, loaded, schedule)
     with show_progress("Encoding") as progress:
         if isinstance(goal, TotalGoal):
             _check_readable_again(source)
-            statistics, outcome = work.encode_in_passes(goal, progress)
+            done = work.encode_in_passes(goal, progress)
         else:
-            statistics, outcome = work.encode(goal, progress)
-    tell(outcome.warnings(), "warning")
+            done = work.encode(goal, progress)
+    tell(done.notes)
+    tell(done.outcome.warnings(), "warning")
     if json:
-        numbers = numbers_of(statistics) | speed_of(statistics) | {"rate": outcome.numbers()}
-        print_json(numbers, sys.stderr if target == STANDARD else sys.stdout)
+        print_json(done.numbers(), sys.stderr if target == STANDARD else sys.stdout)
     else:
-        print(f"{target}: {summary_of(statistics)}", file=sys.stderr)
-        print(f"{target}: {outcome.summary()}", file=sys.stderr)
+        print(f"{target}: {summary_of(done.statistics)}", file=sys.stderr)
+        print(f"{target}: {done.outcome.summary()}", file=sys.stderr)
+    if done.damage is not None:
+        print(f"neuvid: error: {done.damage}; what came before is written", file=sys.stderr)
+        raise typer.Exit(DAMAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What is told of an encoding."""
+
+    statistics: StreamStatistics
+    outcome: Outcome
+    notes: list[str]
+    damage: str | None
+
+    def numbers(self) -> dict[str, object]:
+        result = {"rate": self.outcome.numbers(), "damage": self.damage}
+        return numbers_of(self.statistics) | speed_of(self.statistics) | result
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +196,7 @@ class _Work:
     model: LoadedModel
     schedule: Schedule
 
-    def encode(self, goal: RateGoal, progress: Progress) -> tuple[StreamStatistics, Outcome]:
+    def encode(self, goal: RateGoal, progress: Progress) -> _Done:
         with self.open_source() as clip:
             control, meter = goal.control(self.model, clip.info), goal.meter()
             statistics = encode_clip(
@@ -182,14 +208,12 @@ class _Work:
                 progress=progress,
                 meter=meter,
             )
-            tell(clip.notes)
         rates = meter.report(statistics.seconds, statistics.video_bits)
         psnr = control.mean if isinstance(control, PsnrControl) else None
-        return statistics, outcome_of(goal, statistics, rates, psnr)
+        outcome = outcome_of(goal, statistics, rates, psnr)
+        return _Done(statistics, outcome, clip.notes, clip.damage)
 
-    def encode_in_passes(
-        self, goal: TotalGoal, progress: Progress
-    ) -> tuple[StreamStatistics, Outcome]:
+    def encode_in_passes(self, goal: TotalGoal, progress: Progress) -> _Done:
         report = encode_in_passes(
             self.open_source,
             self.target,
@@ -198,8 +222,15 @@ class _Work:
             schedule=self.schedule,
             progress=progress,
         )
-        tell(report.notes)
-        return report.statistics, outcome_of(goal, report.statistics, report.rates, None)
+        outcome = outcome_of(goal, report.statistics, report.rates, None)
+        return _Done(report.statistics, outcome, report.notes, report.damage)
+
+
+def _check_target(target: str) -> None:
+    path = Path(target)
+    if target == STANDARD or path.suffix.lower() == STREAM_SUFFIX or is_written_through(path):
+        return
+    raise InvalidSetting("output", got=target, expected=f"a file that ends in {STREAM_SUFFIX}")
 
 
 def _check_readable_again(source: str) -> None:

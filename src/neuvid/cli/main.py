@@ -31,7 +31,7 @@ COMMANDS = {  # module and name of each command, and the first line of its help
 }
 FAILURE = 2  # exit codes
 INTERRUPTED = 130
-TERMINATED = 143
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # their exit code is 128 more
 
 
 class _LazyCommands(TyperGroup):
@@ -88,9 +88,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """Run `neuvid` as a program."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    heeded = [each for each in ENDING_SIGNALS if signal.getsignal(each) != signal.SIG_IGN]  # nohup
+    for each in heeded:
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
     code = main(sys.argv[1:])
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to clean up
+    for each in heeded:
+        signal.signal(each, signal.SIG_DFL)  # nothing is left to clean up
     try:
         sys.stdout.flush()
     except OSError:  # told already; Python must not try again

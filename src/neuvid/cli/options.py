@@ -9,6 +9,7 @@ import typer
 
 from neuvid.errors import InvalidSetting
 
+DAMAGE = 1  # exit code where an input is damaged and the rest is kept
 STANDARD = "-"  # standard input or output
 DEFAULT_MODEL = "fm-small"  # the preset with weights that compresses most
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import TextIO
 
 from rich.console import Console
@@ -13,11 +14,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from neuvid.codec.statistics import StreamStatistics
 
+LOG_SECONDS = 60.0  # from one line of progress in a log to the next
+
 
 @contextmanager
 def show_progress(title: str) -> Iterator[Callable[[StreamStatistics], None]]:
-    """Show a bar on a terminal as long as the block lasts; what is yielded moves it on."""
+    """Show progress as long as the block lasts, whenever what is yielded is called.
+
+    On a terminal it is a bar; else long work prints a line now and then.
+    """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _log_progress(title)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -25,16 +34,32 @@ def show_progress(title: str) -> Iterator[Callable[[StreamStatistics], None]]:
         TextColumn("{task.fields[rates]}"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=None, rates="")
 
         def update(done: StreamStatistics) -> None:
-            rates = f"{done.frames_per_second:.1f} fps  {done.bits_per_pixel:.3f} bpp"
-            bar.update(task, completed=done.frames, total=done.expected_frames, rates=rates)
+            total, rates = done.expected_frames, _rates_of(done)
+            bar.update(task, completed=done.frames, total=total, rates=rates)
 
         yield update
+
+
+def _log_progress(title: str) -> Callable[[StreamStatistics], None]:
+    next_line = monotonic() + LOG_SECONDS
+
+    def update(done: StreamStatistics) -> None:
+        nonlocal next_line
+        if monotonic() < next_line:
+            return
+        next_line = monotonic() + LOG_SECONDS
+        frames = f"{done.frames} of {done.expected_frames or 'unknown'} frames"
+        print(f"neuvid: {title}: {frames}  {_rates_of(done)}", file=sys.stderr, flush=True)
+
+    return update
+
+
+def _rates_of(done: StreamStatistics) -> str:
+    return f"{done.frames_per_second:.1f} fps  {done.bits_per_pixel:.3f} bpp"
 
 
 def tell(notes: Iterable[str], kind: str = "note") -> None:

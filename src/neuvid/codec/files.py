@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeAlias
 from neuvid.bitstream.container import PacketReader
 from neuvid.errors import CorruptStream, Desynchronised, ModelMismatch, UnreadableInput
 from neuvid.video.clip import STANDARD
-from neuvid.video.sinks import StagedFile
+from neuvid.video.outputs import open_output
 from neuvid.video.writer import writing
 
 StreamPath: TypeAlias = str | Path | BinaryIO  # "-" is standard input or output
@@ -39,8 +39,8 @@ def open_stream(source: StreamPath) -> Iterator[PacketReader]:
 def create_stream(target: StreamPath) -> Iterator[BinaryIO]:
     """Create a file for a stream: a path, "-" for standard output, or a binary file as it is.
 
-    A file that exists is replaced when the block is left; after an exception nothing is left.
-    Raises UnwritableOutput.
+    A file that exists is replaced when the block is left; after an exception nothing is left. A
+    pipe or a device is written to. Raises UnwritableOutput.
     """
     if target == STANDARD:
         yield sys.stdout.buffer
@@ -49,13 +49,13 @@ def create_stream(target: StreamPath) -> Iterator[BinaryIO]:
         yield target
         return
     with writing(str(target)):
-        staged = StagedFile(Path(target))
+        output = open_output(Path(target))
     try:
-        yield staged.file
+        yield output.file
         with writing(str(target)):
-            staged.commit()
+            output.commit()
     except BaseException:
-        staged.discard()
+        output.discard()
         raise
 
 

@@ -88,11 +88,15 @@ class TotalGoal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassesReport:
-    """What several passes gave: sizes, rates, notes of the clip, and how many passes it took."""
+    """What several passes gave: sizes, rates, and how many passes it took.
+
+    `notes` and `damage` are those of the clip.
+    """
 
     statistics: StreamStatistics
     rates: RateReport
     notes: list[str]
+    damage: str | None
     passes: int
 
 
@@ -119,7 +123,11 @@ def encode_in_passes(
             shutil.copyfileobj(best.file, file)
     rates = best.meter.report(best.statistics.seconds, best.bits)
     return PassesReport(
-        statistics=best.statistics, rates=rates, notes=best.notes, passes=passes.count
+        statistics=best.statistics,
+        rates=rates,
+        notes=best.notes,
+        damage=best.damage,
+        passes=passes.count,
     )
 
 
@@ -132,6 +140,7 @@ class _Pass:
     meter: RateMeter
     frames: list[CodedFrame]
     notes: list[str]
+    damage: str | None
 
     @property
     def bits(self) -> int:
@@ -192,7 +201,7 @@ class _Passes:
                 meter=meter,
             )
             self.count += 1
-            return _Pass(file, statistics, meter, recorder.frames, clip.notes)
+            return _Pass(file, statistics, meter, recorder.frames, clip.notes, clip.damage)
 
     def _unreachable(self, smallest: _Pass) -> InvalidSetting:
         total = smallest.bits / 8 + smallest.statistics.passthrough_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,17 +14,9 @@ import av
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, plane_shapes
+from neuvid.video.outputs import GivenFile, OutputFolder, is_written_through, open_output
 from neuvid.video.reader import ClipReader
-from neuvid.video.sinks import (
-    CONTAINERS,
-    ContainerSink,
-    GivenFile,
-    OutputFolder,
-    PictureSink,
-    PlanesSink,
-    Sink,
-    StagedFile,
-)
+from neuvid.video.sinks import CONTAINERS, ContainerSink, PictureSink, PlanesSink, Sink
 from neuvid.video.sources import PictureFiles, PictureSource, StreamSource, open_failure
 from neuvid.video.writer import ClipWriter, writing
 
@@ -59,15 +52,18 @@ def open_clip(
     frames: int | None = None,
     picture_rate: Fraction = PICTURE_RATE,
     passthrough: bool = False,
+    keep_going: bool = False,
 ) -> ClipReader:
     """Open a clip to read its frames, 8-bit 4:2:0 or RGB; all else is converted to one of them.
 
     `source` is the path of a video, of a picture or of a folder of png and jpg pictures (in the
-    order of their names, `picture_rate` frames per second), a binary file, or "-" for standard
-    input; pipes may hold y4m and what else needs no seeking. `raw` says that it holds bare
-    planes. The first frame is the one at `start` seconds into the clip or the next one; at most
-    `frames` frames are read. `passthrough` also gathers sound and subtitles, cut to the frames:
-    take them with `ClipReader.passthrough_chunks`, or they stay in memory.
+    order of the numbers in their names, `picture_rate` frames per second), a binary file, or "-"
+    for standard input; pipes may hold y4m and what else needs no seeking. `raw` says that it holds
+    bare planes. The first frame is the one at `start` seconds into the clip or the next one; at
+    most `frames` frames are read. `passthrough` also gathers sound and subtitles, cut to the
+    frames: take them with `ClipReader.passthrough_chunks`, or they stay in memory. With
+    `keep_going`, a clip that turns out to be broken, or whose frame size changes, ends there, and
+    `ClipReader.damage` says why.
 
     Raises InvalidSetting for a start or a count out of range, and UnreadableInput.
     """
@@ -80,7 +76,7 @@ def open_clip(
     pictures = _picture_files(source, picture_rate)
     opened = pictures or _open_stream(source, raw, passthrough)
     try:
-        return ClipReader(opened, Fraction(start), frames)
+        return ClipReader(opened, Fraction(start), frames, keep_going=keep_going)
     except BaseException:
         opened.close()
         raise
@@ -93,8 +89,9 @@ def create_clip(
 
     `target` is a path that ends in .mp4, .mov or .mkv (H.264 that looks the same, with sound and
     subtitles, see ContainerSink), in .y4m or in .yuv (bare planes, one frame after the other), a
-    folder (a png per frame), or "-" or a buffered binary file for y4m. A file that exists is
-    replaced once the new one is whole. With a `sound_start` in seconds, what sounds before it is
+    folder (a png per frame), or "-" or a buffered binary file for y4m, as is a pipe or a device
+    with another name. A file that exists is replaced once the new one is whole, a pipe or a device
+    is written to. With a `sound_start` in seconds, what sounds before it is
     left out, and times of sound and subtitles are counted from it.
 
     Raises InvalidSetting for a target that cannot hold such frames, and UnwritableOutput.
@@ -116,14 +113,25 @@ def _picture_files(source: ClipPath, rate: Fraction) -> PictureFiles | None:
         return None
     path = Path(source)
     if path.is_dir():
-        files = (file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-        paths = sorted(files, key=lambda file: file.name)
+        paths = sorted(filter(_is_picture, path.iterdir()), key=_counted)
         if not paths:
             raise UnreadableInput(source, "the folder holds no png or jpg pictures")
         return PictureFiles(str(source), paths, rate)
     if path.suffix.lower() in PICTURE_SUFFIXES and path.exists():
         return PictureFiles(str(source), [path], rate)
     return None
+
+
+def _is_picture(path: Path) -> bool:
+    """Say whether a file of a folder is one of its pictures, and none that the system hides."""
+    hidden = path.name.startswith(".")  # such as ._1.jpg of macOS, which is no picture
+    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden and path.is_file()
+
+
+def _counted(path: Path) -> tuple[list[str | int], str]:
+    """Return what sorts 2.png before 10.png, and their names where they are the same number."""
+    parts = re.split("([0-9]+)", path.name)  # every second one is a number
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
 def _open_stream(source: ClipPath, raw: RawFormat | None, passthrough: bool) -> PictureSource:
@@ -179,12 +187,15 @@ def _make_sink(target: ClipPath, info: ClipInfo, sound_start: Fraction) -> Sink:
     if not isinstance(target, str | Path):
         return PlanesSink(GivenFile(target), info, y4m=True)
     path, suffix = Path(target), Path(target).suffix.lower()
-    if path.is_dir() or str(target).endswith("/") or not suffix:
+    known = (*CONTAINERS, *PLANES)
+    if is_written_through(path):
+        suffix = suffix if suffix in known else ".y4m"
+    elif path.is_dir() or str(target).endswith("/") or not suffix:
         return PictureSink(OutputFolder(path), info)
-    if suffix not in (*CONTAINERS, *PLANES):
-        known = ", ".join((*CONTAINERS, *PLANES))
-        raise InvalidSetting("target", got=str(target), expected=f"{known}, a folder or -")
-    file = StagedFile(path)
+    if suffix not in known:
+        expected = f"{', '.join(known)}, a folder or -"
+        raise InvalidSetting("target", got=str(target), expected=expected)
+    file = open_output(path)
     try:
         if suffix in PLANES:
             return PlanesSink(file, info, y4m=suffix == ".y4m")

@@ -25,12 +25,22 @@ class ClipReader:
     until the last frame. Times of a clip that is cut at its start, or that begins before 0, are
     counted from its first frame.
 
-    Opening and iterating raise UnreadableInput.
+    Opening and iterating raise UnreadableInput. With `keep_going`, iterating ends instead where
+    the input turns out to be broken, and `damage` says why; it is None otherwise.
     """
 
-    def __init__(self, source: PictureSource, start: Fraction, frames: int | None) -> None:
+    def __init__(
+        self,
+        source: PictureSource,
+        start: Fraction,
+        frames: int | None,
+        *,
+        keep_going: bool = False,
+    ) -> None:
+        self.damage: str | None = None
         self._source = source
         self._limit = frames
+        self._keep_going = keep_going
         pictures = source.pictures(start)
         first = next(pictures, None)
         if first is None:
@@ -70,6 +80,15 @@ class ClipReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames; raise UnreadableInput where the input turns out to be broken."""
+        try:
+            yield from self._frames()
+        except UnreadableInput as error:
+            if not self._keep_going:
+                raise
+            self.damage = str(error)
+        self._finished = True
+
+    def _frames(self) -> Iterator[Frame]:
         count = 0
         for pts, picture in self._pictures:
             self._check_size(picture)
@@ -80,7 +99,6 @@ class ClipReader:
         if count == self._limit:
             self._end = self._clock
             self._source.finish_passthrough(self._end)
-        self._finished = True
 
     def passthrough_chunks(self) -> list[bytes]:
         """Return the next bytes of sound and subtitles, up to the end of the last frame read.

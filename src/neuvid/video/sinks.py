@@ -1,17 +1,10 @@
-"""Where pictures go: a container that FFmpeg muxes, bare planes, or a folder of pictures.
-
-Files and folders are written under another name beside the target and renamed when they are
-whole, so that a failure leaves nothing behind.
-"""
+"""Where pictures go: a container that FFmpeg muxes, bare planes, or a folder of pictures."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import suppress
 from fractions import Fraction
-from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol, cast
 
 import av
 from av.codec.context import CodecContext
@@ -20,8 +13,9 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from neuvid.errors import CorruptStream, InvalidSetting, UnwritableOutput
+from neuvid.errors import CorruptStream, InvalidSetting
 from neuvid.video.frame import ClipInfo, Frame, PixelFormat
+from neuvid.video.outputs import OutputFile, OutputFolder
 from neuvid.video.passthrough import (
     PassthroughUnpacker,
     SoundPacket,
@@ -229,76 +223,6 @@ class PictureSink:
         self._folder.discard()
 
 
-class OutputFile(Protocol):
-    """An open file and what becomes of it."""
-
-    file: BinaryIO
-
-    def commit(self) -> None:
-        """Give the file its name, or bring its bytes on their way."""
-
-    def discard(self) -> None:
-        """Remove the file."""
-
-
-class StagedFile:
-    """A file beside `target` that takes its name when it is whole."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._path = _beside(target)
-        # named after the target, for errors that tell the file's name
-        self.file: BinaryIO = open(  # noqa: SIM115
-            target, "wb", opener=lambda _, flags: os.open(self._path, flags, 0o666)
-        )
-
-    def commit(self) -> None:
-        """Close the file and give it its name."""
-        self.file.close()
-        self._path.replace(self._target)
-
-    def discard(self) -> None:
-        """Close and remove the file."""
-        with suppress(OSError):
-            self.file.close()
-        self._path.unlink(missing_ok=True)
-
-
-class GivenFile:
-    """A pipe or a file that the caller opened and closes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-
-    def commit(self) -> None:
-        """Bring the bytes on their way."""
-        self.file.flush()
-
-    def discard(self) -> None:
-        """Do nothing: what is in a pipe cannot be taken back."""
-
-
-class OutputFolder:
-    """A folder beside `target`, absent or empty, that takes its place when it is whole."""
-
-    def __init__(self, target: Path) -> None:
-        if target.exists() and any(target.iterdir()):
-            raise UnwritableOutput(target, "the folder is not empty")
-        self._target = target
-        self.path = _beside(target)
-        self.path.mkdir()
-
-    def commit(self) -> None:
-        """Give the folder its name."""
-        with suppress(FileNotFoundError):
-            self._target.rmdir()
-        self.path.rename(self._target)
-
-    def discard(self) -> None:
-        """Remove the folder and all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-
 class _SoundMuxer:
     """Copies the packets of a passthrough stream into the container of the video."""
 
@@ -372,7 +296,3 @@ def _y4m_header(info: ClipInfo) -> bytes:
     size = f"W{info.size.width} H{info.size.height}"
     span = Y4M_RANGES[info.colour.range]
     return f"YUV4MPEG2 {size} F{rate} Ip A{aspect} C420jpeg{span}\n".encode()
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -1,0 +1,5 @@
+"""`python -m neuvid` is `neuvid`."""
+
+from neuvid.cli.main import run
+
+run()
