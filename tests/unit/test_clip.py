@@ -85,8 +85,8 @@ def test_start_counts_from_the_first_frame(tmp_path: Path) -> None:
     coding = Coding(pts=range(50, 90), time_base=Fraction(1, 25))
     path = moving_clip(tmp_path / "late.mkv", frames=40, coding=coding)
     with open_clip(path) as reader:
-        assert reader.info.start * reader.info.time_base == 2
         whole = list(reader)
+        assert reader.info.start == whole[0].pts == 0
     with open_clip(path, start=1) as reader:
         assert_same(list(reader), whole[25:])
         assert reader.info.start == 0

@@ -135,10 +135,11 @@ def _counted(path: Path) -> tuple[list[str | int], str]:
 
 
 def _open_stream(source: ClipPath, raw: RawFormat | None, passthrough: bool) -> PictureSource:
-    name, options, container_format = _name(source), {}, None
+    name, container_format = _name(source), None
+    options = {"fflags": "-genpts"}  # times that FFmpeg makes up are wrong where frames reorder
     if raw:
         container_format = "rawvideo"
-        options = {
+        options |= {
             "video_size": str(raw.size),
             "pixel_format": raw.pixel_format.value,
             "framerate": str(raw.frame_rate),

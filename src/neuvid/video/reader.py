@@ -22,8 +22,8 @@ class ClipReader:
     """The frames of a clip in order of showing. A context manager; iterate it once.
 
     `info` describes the clip, `notes` says in words what was converted or left out; it may grow
-    until the last frame. Times of a clip that is cut at its start, or that begins before 0, are
-    counted from its first frame.
+    until the last frame. Times are counted from where the first stream of the clip begins;
+    those of a clip that is cut at its start, or that begins before 0, from its first frame.
 
     Opening and iterating raise UnreadableInput. With `keep_going`, iterating ends instead where
     the input turns out to be broken, and `damage` says why; it is None otherwise.
@@ -48,7 +48,9 @@ class ClipReader:
             raise UnreadableInput(source.name, reason)
         self._pictures = islice(chain([first], pictures), frames)
         first_pts, picture = first
-        self._origin = first_pts if start or first_pts < 0 else 0
+        self._origin = first_pts
+        if source.begin is not None and not start:
+            self._origin = min(first_pts, max(0, source.begin))
         self.info = self._describe(picture, first_pts - self._origin, start)
         self._converter = PictureConverter(self.info.pixel_format)
         self._conversion_notes = self._changes(picture)

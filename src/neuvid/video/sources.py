@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, dropwhile
@@ -19,12 +19,14 @@ from av.video.stream import VideoStream
 
 from neuvid.errors import UnreadableInput
 from neuvid.video.passthrough import PassthroughPacker
+from neuvid.video.times import PictureTimes, SteadyClock
 
 TimedPicture: TypeAlias = tuple[int, VideoFrame]  # pts in units of the source's time base
 
 UNKNOWN_RATE = Fraction(25)  # frames per second, where a clip does not tell
 PREROLL = Fraction(1)  # seconds; seeking lands earlier by this, so that no sound is missed
 INTERLEAVING = Fraction(10)  # seconds that sound may lie behind the pictures in a file
+AVFMT_TS_DISCONT = 0x200  # FFmpeg's flag of formats whose clock may start again
 ROUNDING = Fraction(1, 1000)  # ticks that a start time in seconds may be off
 
 
@@ -36,6 +38,7 @@ class PictureSource(Protocol):
     frame_rate: Fraction
     time_base: Fraction
     sample_aspect: Fraction
+    begin: int | None  # time of the first picture or sound, in ticks; None where unknown
     frame_count: int | None
     passthrough: PassthroughPacker | None
 
@@ -71,10 +74,12 @@ class StreamSource:
         self._seekable = seekable
         self._stream = _video_stream(name, container)
         self._stream.thread_type = "AUTO"
-        self.frame_rate = self._stream.average_rate or self._stream.guessed_rate or UNKNOWN_RATE
+        self.frame_rate = self._stream.guessed_rate or self._stream.average_rate or UNKNOWN_RATE
         self.time_base = self._stream.time_base or 1 / self.frame_rate
         self.sample_aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        self.begin = self._first_time()
         self.frame_count = self._count()
+        self._may_restart = bool(container.format.flags & AVFMT_TS_DISCONT)
         self.passthrough: PassthroughPacker | None = None
         if with_passthrough:
             others = (stream for stream in container.streams if stream is not self._stream)
@@ -128,6 +133,10 @@ class StreamSource:
         self._packets.close()  # FFmpeg must not read on
         self._container.close()
 
+    def _first_time(self) -> int | None:
+        start = self._container.start_time
+        return None if start is None else round(Fraction(start, av.time_base) / self.time_base)
+
     def _count(self) -> int | None:
         if self._stream.frames:
             return self._stream.frames
@@ -139,7 +148,11 @@ class StreamSource:
 
     def _near(self, target: int, whole: Iterator[TimedPicture]) -> Iterator[TimedPicture]:
         """Pictures from a key frame at or before `target` ticks on, or all where that fails."""
-        if self._seek(target - round(PREROLL / self.time_base)):
+        early = target - round(PREROLL / self.time_base)
+        if self._may_restart:  # times do not tell places
+            self._skip(early)
+            return whole
+        if self._seek(early):
             pictures = self._timed()
             first = next(pictures, None)
             if first is not None and first[0] <= target:
@@ -162,19 +175,32 @@ class StreamSource:
             self.passthrough.forget()
         return True
 
+    def _skip(self, target: int) -> None:
+        """Read on to the last key frame at or before `target` ticks without decoding."""
+        rest = self._packets
+        kept: list[Packet[Stream]] = []
+        for packet in rest:
+            if packet.stream is not self._stream:
+                self._pass_on(packet)
+                continue
+            ticks = packet.dts if packet.pts is None else packet.pts
+            early = ticks is None or ticks <= target
+            if early and packet.is_keyframe and packet.size:
+                kept.clear()
+                self._stream.codec_context.flush_buffers()
+            kept.append(packet)
+            if not early:
+                break
+        self._packets = _chained(kept, rest)
+
     def _timed(self) -> Iterator[TimedPicture]:
-        """Yield the pictures with rising pts: made from the frame rate where there is none."""
-        step = max(1, round(1 / (self.frame_rate * self.time_base)))
-        last: int | None = None
+        """Yield the pictures with rising pts."""
+        times = PictureTimes(max(1, round(1 / (self.frame_rate * self.time_base))))
         for picture in self._decode():
-            pts = picture.pts
-            if pts is None:
-                pts = 0 if last is None else last + step
-            last = pts if last is None else max(pts, last + 1)
-            yield last, picture
+            yield times.time_of(picture), picture
 
     def _decode(self) -> Iterator[VideoFrame]:
-        for packet in self._packets:
+        while (packet := next(self._packets, None)) is not None:
             if packet.stream is self._stream:  # a flushing packet has no other mark
                 try:
                     pictures = self._stream.decode(packet if packet.size else None)
@@ -183,15 +209,22 @@ class StreamSource:
                     continue
                 self._damaged += sum(picture.is_corrupt for picture in pictures)
                 yield from pictures
-            elif self.passthrough:
-                self.passthrough.add(packet)
+            else:
+                self._pass_on(packet)
+
+    def _pass_on(self, packet: Packet[Stream]) -> None:
+        if self.passthrough:
+            self.passthrough.add(packet)
 
     def _demux(self) -> Generator[Packet[Stream], None, None]:
         """Yield all packets; raise UnreadableInput where the file is seen to be cut off."""
         cut_anywhere = self._container.format.name == "mpegts"
         suspect: Packet[Stream] | None = None  # damaged, or the last one of a file that is cut
         cut = False
-        for packet in self._checked(self._container.demux()):
+        packets: Iterable[Packet[Stream]] = self._checked(self._container.demux())
+        if self._may_restart:
+            packets = SteadyClock(self._stream.index).steady(packets)
+        for packet in packets:
             if suspect is not None:
                 cut = not packet.size
                 if not cut:
@@ -216,6 +249,7 @@ class PictureFiles:
     """Picture files, each one frame."""
 
     all_rgb = True
+    begin: int | None = 0
     sample_aspect = Fraction(1)
     passthrough: PassthroughPacker | None = None
 
@@ -242,6 +276,13 @@ class PictureFiles:
 
     def close(self) -> None:
         """Do nothing: each file is closed once it is read."""
+
+
+def _chained(
+    first: Iterable[Packet[Stream]], rest: Iterable[Packet[Stream]]
+) -> Generator[Packet[Stream], None, None]:
+    yield from first
+    yield from rest
 
 
 def open_failure(name: str, error: Exception, head: bytes) -> UnreadableInput:
