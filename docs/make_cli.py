@@ -27,6 +27,21 @@ a symbolic link stays one. On long work a line of progress a minute is printed w
 is no terminal. `python -m neuvid` is `neuvid`.
 
 `docs/make_cli.py` makes this page from `--help`.
+
+What comes back of a file:
+
+| | to mkv | to mp4 and mov | to y4m, yuv and pictures |
+| --- | --- | --- | --- |
+| pictures | H.264 that looks the same | H.264 that looks the same | exactly as decoded |
+| sound | the same packets: any codec that Matroska holds, G.711, ADPCM, WMA and LATM too | the same packets: AAC, MP3, AC-3, ALAC, PCM and more; G.711 and AMR in mov alone | no, told |
+| priming and padding of sound | yes | priming | |
+| subtitles | SRT, ASS, WebVTT, pictures of DVD and Blu-ray | mov_text | no, told |
+| chapters | yes | yes | no, told |
+| tags (title, artist, ...) | yes | those that mp4 has names for; others told | no, told |
+| languages, titles and flags of sound and subtitles | yes | yes | |
+| closed captions inside pictures, timecodes, fonts, covers, further videos, data | no, told at encoding | no, told at encoding | no, told at encoding |
+
+"Told" is a line `neuvid: note: ...`, at decoding unless it says otherwise.
 """
 
 

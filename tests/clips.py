@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from neuvid.video.frame import ClipInfo, Frame, FrameSize, PixelFormat, plane_shapes
 from neuvid.video.planes import make_picture
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 SUBTITLE_HEADER = b"[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname\n"
 MILLISECOND = Fraction(1, 1000)
@@ -83,13 +86,17 @@ def moving_clip(
     *,
     audio: bool = False,
     audio_codec: str = "aac",
+    sound_span: tuple[float, float] | None = None,
     subtitles: str | None = None,
+    tags: dict[str, str] | None = None,
+    chapters: Sequence[tuple[int, int, str]] = (),
     coding: Coding = Coding(),
 ) -> Path:
     """Write a clip of moving texture and return its path; the suffix chooses the container.
 
-    `audio` adds a stereo sine, in German and titled; `subtitles` names the codec (mov_text,
-    subrip, ass) of a French line per second.
+    `audio` adds a stereo sine, in German and titled, from the first to the last picture or over
+    `sound_span` in seconds; `subtitles` names the codec (mov_text, subrip, ass) of a French line
+    per second. `chapters` are starts and ends in milliseconds, with titles.
     """
     rgb = av.VideoFormat(coding.pixel_format).is_rgb
     info = moving_info(size, frame_rate, PixelFormat.RGB if rgb else PixelFormat.YUV420)
@@ -98,8 +105,10 @@ def moving_clip(
         video = add_video(output, info, coding)
         sound = _add_sound(output, audio_codec) if audio else None
         lines = _add_subtitles(output, subtitles) if subtitles else None
+        output.metadata.update(tags or {})
+        output.set_chapters([_chapter(*chapter) for chapter in chapters])
         if sound:
-            _write_sound(output, sound, seconds)
+            _write_sound(output, sound, sound_span or (0, float(seconds)))
         if lines and subtitles:
             _write_subtitles(output, lines, subtitles, seconds)
         for number, frame in enumerate(moving_frames(info, frames)):
@@ -148,6 +157,7 @@ def add_video(output: OutputContainer, info: ClipInfo, coding: Coding) -> VideoS
 def _add_sound(output: OutputContainer, codec: str) -> AudioStream:
     sound = cast(AudioStream, output.add_stream(codec, rate=48000))
     sound.codec_context.layout = "stereo"
+    sound.codec_context.bit_rate = 128_000  # wmav2 has no other
     sound.metadata.update({"language": "deu", "title": "Kommentar"})
     sound.disposition = Disposition.default | Disposition.comment
     return sound
@@ -161,11 +171,21 @@ def _add_subtitles(output: OutputContainer, codec: str) -> SubtitleStream:
     return lines
 
 
-def _write_sound(output: OutputContainer, sound: AudioStream, seconds: Fraction) -> None:
-    times = np.arange(round(seconds * 48000)) / 48000
+def _chapter(start: int, end: int, title: str) -> Chapter:
+    return {
+        "id": start + 1,
+        "start": start,
+        "end": end,
+        "time_base": MILLISECOND,
+        "metadata": {"title": title},
+    }
+
+
+def _write_sound(output: OutputContainer, sound: AudioStream, span: tuple[float, float]) -> None:
+    times = np.arange(round(span[0] * 48000), round(span[1] * 48000)) / 48000
     wave = np.sin(2 * np.pi * 440 * times).astype(np.float32) / 2
     samples = av.AudioFrame.from_ndarray(np.stack((wave, -wave)), format="fltp", layout="stereo")
-    samples.rate, samples.pts = 48000, 0
+    samples.rate, samples.pts = 48000, round(span[0] * 48000)
     output.mux(sound.encode(samples))
     output.mux(sound.encode(None))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import av
 import pytest
-from clips import big_buck_bunny, moving_clip, moving_frames, moving_info
+from clips import Coding, big_buck_bunny, moving_clip, moving_frames, moving_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,9 +230,9 @@ def test_what_a_container_cannot_hold_is_noted(tmp_path: Path) -> None:
     source = moving_clip(tmp_path / "source.mkv", audio=True, subtitles="subrip")
     assert copy_clip(source, tmp_path / "copy.mp4") == ["mp4 cannot hold subtitle (srt)"]
     assert len(sound_of(tmp_path / "copy.mp4", "audio")[1]) > 2
-    silent = ["bare planes have no sound and no subtitles"]
+    silent = ["bare planes cannot hold sound, subtitles"]
     assert copy_clip(source, tmp_path / "copy.y4m") == silent
-    pictures = ["a folder of pictures has no sound and no subtitles"]
+    pictures = ["a folder of pictures cannot hold sound, subtitles"]
     assert copy_clip(source, tmp_path / "pictures", frames=2) == pictures
 
 
@@ -317,3 +317,135 @@ def test_description_must_come_first(chunks: list[bytes], tmp_path: Path) -> Non
     with pytest.raises(CorruptStream), create_clip(tmp_path / "clip.mp4", info) as writer:
         writer.write_passthrough(chunks[1])
     assert list(tmp_path.iterdir()) == []
+
+
+def samples_of(path: Path) -> bytes:
+    """Return all samples of a file's sound."""
+    with av.open(str(path)) as container:
+        return b"".join(frame.to_ndarray().tobytes() for frame in container.decode(audio=0))
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "target"),
+    [
+        (".mov", "pcm_mulaw", ".mkv"),
+        (".mov", "pcm_alaw", ".mov"),
+        (".avi", "adpcm_ms", ".mkv"),
+        (".avi", "adpcm_ima_wav", ".mkv"),
+        (".asf", "wmav2", ".mkv"),
+        (".mkv", "libopus", ".mkv"),
+    ],
+)
+def test_samples_are_identical(tmp_path: Path, source: str, codec: str, target: str) -> None:
+    """Codecs that a container holds by a foreign tag, and the padding at both ends of others."""
+    coding = Coding(codec="mpeg4")
+    clip = moving_clip(
+        tmp_path / f"in{source}", frames=10, audio=True, audio_codec=codec, coding=coding
+    )
+    assert copy_clip(clip, tmp_path / f"out{target}") == []
+    assert samples_of(tmp_path / f"out{target}") == samples_of(clip) != b""
+
+
+def test_what_a_container_cannot_hold_at_all_is_noted(tmp_path: Path) -> None:
+    clip = moving_clip(tmp_path / "in.mov", frames=5, audio=True, audio_codec="pcm_mulaw")
+    assert copy_clip(clip, tmp_path / "out.mp4") == ["mp4 cannot hold audio (pcm_mulaw)"]
+    with open_clip(tmp_path / "out.mp4") as written:
+        assert len(list(written)) == 5
+
+
+@pytest.mark.parametrize("span", [(0.3, 0.5), (0.0, 2.0), (1.0, 1.5)])
+def test_sound_may_be_later_and_longer_than_the_pictures(
+    tmp_path: Path, span: tuple[float, float]
+) -> None:
+    clip = moving_clip(
+        tmp_path / "in.mkv", frames=10, audio=True, audio_codec="ac3", sound_span=span
+    )
+    copy_clip(clip, tmp_path / "out.mkv")
+    assert sound_of(tmp_path / "out.mkv", "audio") == sound_of(clip, "audio")
+
+
+TAGS = {"title": "Im Garten", "artist": "日本", "mood": "glad"}
+CHAPTERS = [(0, 200, "Eins"), (200, 400, "Zwei")]
+
+
+def told(path: Path) -> tuple[dict[str, str], list[tuple[float, float, str]]]:
+    """Return the tags that are expected, by their lower case, and the chapters in seconds."""
+    with av.open(str(path)) as container:
+        tags = {name.lower(): text for name, text in container.metadata.items()}
+        chapters = [
+            (
+                float(each["start"] * (each["time_base"] or 0)),
+                float(each["end"] * (each["time_base"] or 0)),
+                each["metadata"]["title"],
+            )
+            for each in container.chapters()
+        ]
+    return {name: tags[name] for name in TAGS if name in tags}, chapters
+
+
+@pytest.mark.parametrize("audio", [False, True])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_tags_and_chapters_stay(tmp_path: Path, suffix: str, audio: bool) -> None:
+    clip = moving_clip(tmp_path / "in.mkv", frames=10, audio=audio, tags=TAGS, chapters=CHAPTERS)
+    notes = copy_clip(clip, tmp_path / f"out{suffix}")
+    tags, chapters = told(tmp_path / f"out{suffix}")
+    assert chapters == [(0.0, 0.2, "Eins"), (0.2, 0.4, "Zwei")]
+    lost = [name for name in TAGS if name not in tags]
+    assert tags.items() <= TAGS.items() and len(lost) <= 1
+    assert ["cannot hold the tags" in note for note in notes] == [True] * len(lost)
+    assert copy_clip(clip, tmp_path / "out.y4m")[-1].endswith("tags, chapters")
+
+
+def test_chapters_are_cut_to_the_frames(tmp_path: Path) -> None:
+    clip = moving_clip(tmp_path / "in.mkv", frames=10, chapters=CHAPTERS)
+    copy_clip(clip, tmp_path / "out.mkv", start=0.28)
+    assert told(tmp_path / "out.mkv")[1] == [(0.0, 0.12, "Zwei")]
+    late = moving_clip(tmp_path / "late.mkv", frames=10, chapters=CHAPTERS)
+    with (
+        open_clip(late, passthrough=True) as reader,
+        create_clip(tmp_path / "cut.mp4", reader.info, sound_start=Fraction(1, 4)) as writer,
+    ):
+        writer.write_passthrough(b"".join(chunks_of(reader)))
+        for frame in moving_frames(reader.info, 2):
+            writer.write(frame)
+    assert told(tmp_path / "cut.mp4")[1] == [(0.0, 0.15, "Zwei")]
+
+
+def test_closed_captions_are_noted(tmp_path: Path) -> None:
+    """Captions lie in messages (SEI) beside the pictures of H.264."""
+    plain = moving_clip(tmp_path / "plain.h264", frames=4)
+    assert copy_clip(plain, tmp_path / "out.mkv") == []
+    pair = bytes([0xFC, 0x14, 0xAC])  # of CEA-608: resume direct captioning
+    message = bytes([0xB5, 0, 0x31]) + b"GA94" + bytes([3, 0x41, 0xFF]) + pair + b"\xff"
+    nal = bytes([0, 0, 0, 1, 6, 4, len(message)]) + message + b"\x80"
+    picture = b"\0\0\x01\x65"  # begins the first picture
+    data = plain.read_bytes().replace(picture, nal + picture, 1)
+    (tmp_path / "in.h264").write_bytes(data)
+    notes = copy_clip(tmp_path / "in.h264", tmp_path / "out.mkv")
+    assert notes == ["closed captions in the pictures are left out"]
+
+
+@pytest.fixture(scope="module")
+def rich_chunks(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Return blocks of all kinds."""
+    path = tmp_path_factory.mktemp("rich") / "clip.mkv"
+    moving_clip(path, audio=True, audio_codec="libopus", tags=TAGS, chapters=CHAPTERS)
+    with open_clip(path, passthrough=True) as reader:
+        return chunks_of(reader)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_damaged_tags_and_side_data_are_caught_or_harmless(
+    rich_chunks: list[bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    stream = bytearray(b"".join(rich_chunks))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, 300) | st.integers(0, len(stream) - 1))
+        stream[place] ^= data.draw(st.integers(1, 255))
+    info = moving_info((16, 16))
+    path = tmp_path_factory.mktemp("damaged") / "clip.mkv"
+    with suppress(CorruptStream), create_clip(path, info) as writer:
+        writer.write_passthrough(bytes(stream))
+        writer.write(next(moving_frames(info, 1)))
+    assert not list(path.parent.glob("*.part"))

@@ -1,9 +1,11 @@
 """Sound and subtitles beside the video: packets of the input, copied untouched as a byte stream.
 
+Chapters and the clip's tags go with them (`tags.py`).
+
 No container of FFmpeg streams every codec without loss: NUT holds neither SubRip nor mov_text
 and drops subtitle durations, Matroska rounds times to milliseconds. So a codec's parameters
 travel in a tiny file of a container that keeps them, and packets in records of their own, bit
-for bit. The stream is a row of blocks (kind, length, body): one of streams, then packets.
+for bit. The stream is a row of blocks (kind, length, body), which docs/bitstream.md specifies.
 """
 
 from __future__ import annotations
@@ -11,18 +13,33 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.packet import (
+    Packet,
+    PacketSideData,
+    PktSideDataT,
+    packet_sidedata_type_from_literal,
+)
+from av.stream import Discard, Disposition, Stream
 
 from neuvid.errors import CorruptStream
+from neuvid.video.blocks import BlockFields, blob, signed, varint
+from neuvid.video.tags import Tags, read_tags, write_tags
 
-STREAMS, PACKETS = 1, 2  # kinds of blocks
+STREAMS, PACKETS, TAGS, PACKETS_WITH_SIDE_DATA = 1, 2, 3, 4  # kinds of blocks
+# Side data of packets: priming and padding, and what subtitles have beside their text
+SIDE_DATA: tuple[PktSideDataT, ...] = (
+    "skip_samples",
+    "matroska_block_additional",
+    "webvtt_identifier",
+    "webvtt_settings",
+)
 PARAMETER_FORMATS = ("matroska", "nut", "mov")  # each holds what the others do not
 BLOCK_BYTES = 1 << 19  # a block of packets ends once it is longer
 BLOCK_LIMIT = 1 << 28  # bytes; more is damage
@@ -55,6 +72,7 @@ class SoundPacket:
     duration: int
     key: bool
     data: bytes
+    side_data: dict[PktSideDataT, bytes] = field(default_factory=dict)
 
 
 class PassthroughPacker:
@@ -64,7 +82,7 @@ class PassthroughPacker:
     are counted from `origin` seconds.
     """
 
-    def __init__(self, streams: Iterable[Stream]) -> None:
+    def __init__(self, streams: Iterable[Stream], tags: Tags) -> None:
         self.notes: list[str] = []
         self.begin: Fraction | None = None
         self.origin = Fraction(0)
@@ -72,6 +90,7 @@ class PassthroughPacker:
         self._subtitles: set[int] = set()
         self._time_bases: list[Fraction] = []
         self._pending: list[SoundPacket] = []
+        self._tags: Tags | None = tags  # until they are packed
         self._ready = self._pack_streams(streams)
 
     @property
@@ -85,7 +104,13 @@ class PassthroughPacker:
         pts = packet.dts if packet.pts is None else packet.pts
         if number is None or pts is None or not packet.size:
             return None
-        kept = SoundPacket(number, pts, packet.duration or 0, packet.is_keyframe, bytes(packet))
+        side_data = {
+            name: bytes(packet.get_sidedata(name))
+            for name in SIDE_DATA
+            if packet.has_sidedata(name)
+        }
+        duration, key = packet.duration or 0, packet.is_keyframe
+        kept = SoundPacket(number, pts, duration, key, bytes(packet), side_data)
         if not self._is_over(kept):
             self._pending.append(kept)
         return pts * packet.time_base
@@ -103,43 +128,56 @@ class PassthroughPacker:
             early = until is None or seconds < until
             (chosen if early else later).append(packet)
         self._pending = later
-        blocks, self._ready = self._ready, []
+        blocks, self._ready = self._pack_tags() + self._ready, []
         return blocks + self._pack([packet for packet in chosen if not self._is_over(packet)])
 
     def _is_over(self, packet: SoundPacket) -> bool:
         end = (packet.pts + packet.duration) * self._time_bases[packet.stream]
         return self.begin is not None and end <= self.begin
 
+    def _pack_tags(self) -> list[bytes]:
+        tags, self._tags = self._tags, None
+        if tags is None:
+            return []
+        tags = tags.moved(self.origin)
+        return [_block(TAGS, write_tags(tags))] if tags else []
+
     def _pack_streams(self, streams: Iterable[Stream]) -> list[bytes]:
         body = bytearray()
         for stream in streams:
             parameters = stream_parameters(stream)
             if parameters is None or stream.time_base is None:
-                codec = stream.codec_context.name if stream.codec_context else "unknown"
-                self.notes.append(f"{stream.type} stream {stream.index} ({codec}) is left out")
+                if stream.discard is not Discard.all:  # as mp4's track of chapters is
+                    self.notes.append(f"{_name_of(stream)} is left out")
                 continue
             self._numbers[stream.index] = self.streams
             if stream.type == "subtitle":
                 self._subtitles.add(self.streams)
             self._time_bases.append(stream.time_base)
             for number in (*stream.time_base.as_integer_ratio(), int(stream.disposition)):
-                body += _varint(number)
+                body += varint(number)
             title = stream.metadata.get("title") or stream.metadata.get("name", "")  # as in mp4
             for text in (stream.metadata.get("language", ""), title):
-                body += _blob(text.encode())
-            body += _varint(PARAMETER_FORMATS.index(parameters[0])) + _blob(parameters[1])
+                body += blob(text.encode())
+            body += varint(PARAMETER_FORMATS.index(parameters[0])) + blob(parameters[1])
         return [_block(STREAMS, bytes(body))] if self.streams else []
 
     def _pack(self, packets: Sequence[SoundPacket]) -> list[bytes]:
+        with_side_data = any(packet.side_data for packet in packets)
+        kind = PACKETS_WITH_SIDE_DATA if with_side_data else PACKETS
         blocks, body, clock = [], bytearray(), _Clock()
         for packet in packets:
             cut = self._cut(packet)
-            body += _varint(2 * cut.stream + cut.key)
+            body += varint(2 * cut.stream + cut.key)
             for difference in clock.advance(cut):
-                body += _varint(_zigzag(difference))
-            body += _blob(cut.data)
+                body += signed(difference)
+            body += blob(cut.data)
+            if with_side_data:
+                body += varint(len(cut.side_data))
+                for name, data in cut.side_data.items():
+                    body += varint(SIDE_DATA.index(name)) + blob(data)
             if len(body) >= BLOCK_BYTES or packet is packets[-1]:
-                blocks.append(_block(PACKETS, bytes(body)))
+                blocks.append(_block(kind, bytes(body)))
                 body, clock = bytearray(), _Clock()
         return blocks
 
@@ -149,7 +187,7 @@ class PassthroughPacker:
         duration = packet.duration
         if packet.stream in self._subtitles and self.begin is not None and pts < 0:
             pts, duration = 0, duration + pts
-        return SoundPacket(packet.stream, pts, duration, packet.key, packet.data)
+        return replace(packet, pts=pts, duration=duration)
 
 
 class PassthroughUnpacker:
@@ -160,6 +198,7 @@ class PassthroughUnpacker:
 
     def __init__(self) -> None:
         self.streams: list[SoundStream] = []
+        self.tags: Tags | None = None
         self._bytes = b""
 
     def feed(self, data: bytes) -> list[SoundPacket]:
@@ -170,19 +209,29 @@ class PassthroughUnpacker:
             kind, fields = body
             if kind == STREAMS and not self.streams:
                 self._unpack_streams(fields)
-            elif kind == PACKETS:
-                packets += self._unpack(fields)
+            elif kind == TAGS and self.tags is None:
+                self.tags = read_tags(fields)
+            elif kind in (PACKETS, PACKETS_WITH_SIDE_DATA):
+                packets += self._unpack(fields, with_side_data=kind == PACKETS_WITH_SIDE_DATA)
             else:
                 raise CorruptStream(f"unexpected block {kind} in the sound and subtitles")
         return packets
+
+    @property
+    def contents(self) -> list[str]:
+        """What the bytes so far hold, in words."""
+        kinds = {stream.template.type for stream in self.streams}
+        words = {"audio": "sound", "subtitle": "subtitles"}
+        sound = [word for kind, word in words.items() if kind in kinds]
+        return sound + (self.tags.contents if self.tags else [])
 
     def close(self) -> None:
         """Let the templates go."""
         for stream in self.streams:
             stream.file.close()
 
-    def _next_block(self) -> tuple[int, _Fields] | None:
-        fields = _Fields(self._bytes)
+    def _next_block(self) -> tuple[int, BlockFields] | None:
+        fields = BlockFields(self._bytes)
         try:
             kind, length = fields.byte(), fields.varint()
         except CorruptStream:
@@ -195,12 +244,12 @@ class PassthroughUnpacker:
             return None
         body = fields.take(length)
         self._bytes = fields.rest()
-        return kind, _Fields(body)
+        return kind, BlockFields(body)
 
-    def _unpack_streams(self, fields: _Fields) -> None:
+    def _unpack_streams(self, fields: BlockFields) -> None:
         while fields.left:
             numerator, denominator, disposition = (fields.varint() for _ in range(3))
-            language, title = (fields.blob().decode(errors="replace") for _ in range(2))
+            language, title = fields.text(), fields.text()
             container = fields.varint()
             if not (0 < numerator <= INT32_MAX and 0 < denominator <= INT32_MAX):
                 raise CorruptStream("a sound or subtitle stream has no sound time base")
@@ -210,15 +259,21 @@ class PassthroughUnpacker:
             time_base = Fraction(numerator, denominator)
             self.streams.append(SoundStream(file, time_base, disposition, language, title))
 
-    def _unpack(self, fields: _Fields) -> Iterator[SoundPacket]:
+    def _unpack(self, fields: BlockFields, *, with_side_data: bool) -> Iterator[SoundPacket]:
         clock = _Clock()
         while fields.left:
             stream, key = divmod(fields.varint(), 2)
             if stream >= len(self.streams):
                 raise CorruptStream(f"there is no sound or subtitle stream {stream}")
             packet = SoundPacket(stream, 0, 0, bool(key), b"")
-            clock.recover(packet, _unzigzag(fields.varint()), _unzigzag(fields.varint()))
+            clock.recover(packet, fields.signed(), fields.signed())
             packet.data = fields.blob()
+            if with_side_data:
+                for _ in range(fields.varint()):
+                    place, data = fields.varint(), fields.blob()
+                    if place >= len(SIDE_DATA):
+                        raise CorruptStream(f"there is no side data of kind {place}")
+                    packet.side_data[SIDE_DATA[place]] = data
             if abs(packet.pts) > TIME_LIMIT or not 0 <= packet.duration <= TIME_LIMIT:
                 raise CorruptStream("a sound or subtitle packet has no sound time")
             yield packet
@@ -243,30 +298,88 @@ def stream_parameters(stream: Stream) -> tuple[str, bytes] | None:
     return next(iter(whole + without_layout), None)
 
 
+def copied_packet(sound: SoundPacket, time_base: Fraction) -> Packet[Stream]:
+    """Return a packet to mux."""
+    packet: Packet[Stream] = Packet(sound.data)
+    packet.time_base = time_base
+    packet.pts = packet.dts = sound.pts
+    packet.duration = sound.duration
+    packet.is_keyframe = sound.key
+    for name, data in sound.side_data.items():
+        kind = packet_sidedata_type_from_literal(name)
+        side_data = PacketSideData(kind, len(data))  # type: ignore[call-arg]
+        if data:
+            side_data.update(data)
+        packet.set_sidedata(side_data)
+    return packet
+
+
 def add_copied_stream(output: OutputContainer, sound: SoundStream) -> Stream:
     """Add a stream for copied packets; raise ValueError or FFmpegError where it does not fit."""
-    stream = output.add_stream_from_template(sound.template)
+    stream = _add_stream(output, sound.template)
     stream.time_base = sound.time_base
     stream.disposition = Disposition(sound.disposition)
     tags = {"language": sound.language, "title": sound.title}
     stream.metadata.update({tag: text for tag, text in tags.items() if text})
-    if isinstance(stream, AudioStream) and stream.layout.name == f"{stream.channels} channels":
+    if not isinstance(stream, AudioStream) or stream.codec_context is None:
+        return stream
+    if stream.layout.name == f"{stream.channels} channels":
         stream.codec_context.layout = f"{stream.channels}c"  # the usual one; mp4 must know it
     return stream
 
 
 def stream_fits(sound: SoundStream, container: str) -> bool:
     """Say whether a container can hold a copy of the stream."""
-    output = av.open(io.BytesIO(), "w", format=container)
+    file = io.BytesIO()
+    output = av.open(file, "w", format=container)
     try:
-        add_copied_stream(output, sound)
+        stream = add_copied_stream(output, sound)
         output.start_encoding()
-    except (ValueError, av.FFmpegError):
+        return stream.codec_context is not None or _comes_back(file, output, stream, sound)
+    except (ValueError, av.FFmpegError, CorruptStream):
         return False
     finally:
         with suppress(ValueError, av.FFmpegError):
             output.close()
-    return True
+
+
+def _add_stream(output: OutputContainer, template: Stream) -> Stream:
+    """Add a stream like another one; raise ValueError where the container cannot hold it.
+
+    PyAV refuses codecs that Matroska holds by their Microsoft tag alone. Their parameters are
+    copied by way of a container that it takes them for, which frees them of a foreign tag.
+    """
+    try:
+        return output.add_stream_from_template(template)
+    except ValueError:
+        if template.type != "audio" or output.format.name != "matroska":
+            raise
+    for container in PARAMETER_FORMATS:
+        with suppress(ValueError), av.open(io.BytesIO(), "w", format=container) as scratch:
+            untagged = scratch.add_stream_from_template(template)
+            stream = output.add_mux_stream("aac")  # any codec that all containers take
+            BitStreamFilterContext("null", untagged, stream)
+            return stream
+    raise ValueError(f"no container takes {template.codec_context.name}")
+
+
+def _comes_back(
+    file: io.BytesIO, output: OutputContainer, stream: Stream, sound: SoundStream
+) -> bool:
+    """Write a packet and say whether the stream can be read again."""
+    packet = copied_packet(SoundPacket(0, 0, 1, True, bytes(2)), sound.time_base)
+    packet.stream = stream
+    output.mux(packet)
+    output.close()
+    with _open_parameters(output.format.name, file.getvalue()) as written:
+        return _parameters(written.streams[0]) == _parameters(sound.template)
+
+
+def _name_of(stream: Stream) -> str:
+    if "timecode" in stream.metadata and stream.type == "data":
+        return f"timecode {stream.metadata['timecode']}"
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
+    return f"{stream.type} stream {stream.index} ({codec})"
 
 
 def _parameters(stream: Stream) -> tuple[str, bytes | None]:
@@ -284,7 +397,7 @@ def _write_parameters(container: str, stream: Stream) -> bytes:
     file = io.BytesIO()
     repeatable = {"fflags": "bitexact"}  # no random identifiers
     with av.open(file, "w", format=container, container_options=repeatable) as output:
-        copied = output.add_stream_from_template(stream)
+        copied = _add_stream(output, stream)
         packet = Packet(b"\0\0")  # a file without any packet cannot be opened again
         packet.stream, packet.pts, packet.dts, packet.duration = copied, 0, 0, 1
         packet.time_base = stream.time_base or Fraction(1)
@@ -326,63 +439,5 @@ class _Clock:
         self.advance(packet)
 
 
-class _Fields:
-    """Reads fields off bytes; raises CorruptStream at their end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._place = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._place
-
-    def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise CorruptStream("a field of the sound and subtitles is cut off")
-        self._place += count
-        return self._data[self._place - count : self._place]
-
-    def rest(self) -> bytes:
-        return self._data[self._place :]
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise CorruptStream("a number in the sound and subtitles is too long")
-
-    def blob(self) -> bytes:
-        return self.take(self.varint())
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, lowest first; the top bit says that more follow."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _zigzag(value: int) -> int:
-    return 2 * value if value >= 0 else -2 * value - 1
-
-
-def _unzigzag(value: int) -> int:
-    return value // 2 if value % 2 == 0 else -(value + 1) // 2
-
-
-def _blob(data: bytes) -> bytes:
-    return _varint(len(data)) + data
-
-
 def _block(kind: int, body: bytes) -> bytes:
-    return bytes([kind]) + _blob(body)
+    return bytes([kind]) + blob(body)

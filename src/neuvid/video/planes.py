@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
@@ -99,6 +100,11 @@ def colour_tags(picture: VideoFrame, pixel_format: PixelFormat) -> ColourTags:
         return ColourTags(RGB_MATRIX, FULL, primaries, transfer)
     span = FULL if picture.format.name.startswith("yuvj") else int(picture.color_range)
     return ColourTags(int(picture.colorspace), span, primaries, transfer)
+
+
+def has_captions(picture: VideoFrame) -> bool:
+    """Say whether closed captions (CEA-608, CEA-708) come with the picture."""
+    return SideDataType.A53_CC in picture.side_data
 
 
 def conversion_note(picture: VideoFrame, pixel_format: PixelFormat) -> str | None:

@@ -12,7 +12,13 @@ from av.video.frame import VideoFrame
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.frame import MAX_SIDE, ClipInfo, Frame, FrameSize, PixelFormat
-from neuvid.video.planes import PictureConverter, colour_tags, conversion_note, is_rgb
+from neuvid.video.planes import (
+    PictureConverter,
+    colour_tags,
+    conversion_note,
+    has_captions,
+    is_rgb,
+)
 from neuvid.video.sources import PictureSource
 
 CHUNK_SECONDS = Fraction(1)  # of sound that are gathered before they are handed out
@@ -56,6 +62,7 @@ class ClipReader:
         self._conversion_notes = self._changes(picture)
         self._clock = first_pts * source.time_base  # end of the last frame, in seconds
         self._next_chunk = self._clock
+        self._has_captions = False
         self._end: Fraction | None = None
         self._finished = False
         if source.passthrough:
@@ -65,7 +72,8 @@ class ClipReader:
     @property
     def notes(self) -> list[str]:
         """What was converted, left out or is damaged, one sentence each."""
-        return self._conversion_notes + self._source.notes
+        captions = ["closed captions in the pictures are left out"] if self._has_captions else []
+        return self._conversion_notes + captions + self._source.notes
 
     def __enter__(self) -> Self:
         """Return the reader."""
@@ -97,6 +105,7 @@ class ClipReader:
             ticks = picture.duration or self.info.frame_ticks
             self._clock = (pts + ticks) * self._source.time_base
             count += 1
+            self._has_captions |= has_captions(picture)
             yield Frame(self._converter.planes(picture), pts - self._origin)
         if count == self._limit:
             self._end = self._clock

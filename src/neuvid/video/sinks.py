@@ -9,7 +9,6 @@ from typing import Protocol, cast
 import av
 from av.codec.context import CodecContext
 from av.container import OutputContainer
-from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
@@ -20,9 +19,11 @@ from neuvid.video.passthrough import (
     PassthroughUnpacker,
     SoundPacket,
     add_copied_stream,
+    copied_packet,
     stream_fits,
 )
 from neuvid.video.planes import PictureConverter, make_picture, repeat_chroma
+from neuvid.video.tags import add_tags, lost_tags
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names
 Y4M_RANGES = ("", " XCOLORRANGE=LIMITED", " XCOLORRANGE=FULL")
@@ -149,7 +150,8 @@ class PlanesSink:
         self._info = info
         self._mark = b"FRAME\n" if y4m else b""
         self._frames = 0
-        self._times_lost = self._sound_lost = False
+        self._times_lost = False
+        self._left_out = _LeftOut("bare planes")
         if y4m:
             file.file.write(_y4m_header(info))
 
@@ -158,8 +160,7 @@ class PlanesSink:
         """What bare planes cannot hold."""
         rate = f"{float(self._info.frame_rate):g} frames per second"
         times = [f"bare planes have no times: written as {rate}"] if self._times_lost else []
-        sound = ["bare planes have no sound and no subtitles"] if self._sound_lost else []
-        return times + sound
+        return times + self._left_out.notes
 
     def write(self, frame: Frame) -> None:
         """Write the planes of the next frame."""
@@ -171,15 +172,17 @@ class PlanesSink:
         self._frames += 1
 
     def write_passthrough(self, data: bytes) -> None:
-        """Leave sound and subtitles out."""
-        self._sound_lost = True
+        """Leave sound, subtitles and tags out."""
+        self._left_out.feed(data)
 
     def finish(self) -> None:
         """Give the file its name."""
+        self._left_out.close()
         self._file.commit()
 
     def discard(self) -> None:
         """Remove the file."""
+        self._left_out.close()
         self._file.discard()
 
 
@@ -187,7 +190,7 @@ class PictureSink:
     """A folder with a png per frame; YUV becomes RGB by its own matrix and range."""
 
     def __init__(self, folder: OutputFolder, info: ClipInfo) -> None:
-        self.notes: list[str] = []
+        self._left_out = _LeftOut("a folder of pictures")
         self._folder = folder
         self._info = info
         self._converter = PictureConverter(PixelFormat.RGB)
@@ -197,6 +200,11 @@ class PictureSink:
         self._encoder.time_base = Fraction(1, 25)  # unused, but it must be set
         self._encoder.thread_count = 1  # a packet for each frame, at once
         self._frames = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What pictures cannot hold."""
+        return self._left_out.notes
 
     def write(self, frame: Frame) -> None:
         """Write the next picture."""
@@ -210,17 +218,39 @@ class PictureSink:
         self._frames += 1
 
     def write_passthrough(self, data: bytes) -> None:
-        """Leave sound and subtitles out."""
-        if not self.notes:
-            self.notes.append("a folder of pictures has no sound and no subtitles")
+        """Leave sound, subtitles and tags out."""
+        self._left_out.feed(data)
 
     def finish(self) -> None:
         """Give the folder its name."""
+        self._left_out.close()
         self._folder.commit()
 
     def discard(self) -> None:
         """Remove the folder."""
+        self._left_out.close()
         self._folder.discard()
+
+
+class _LeftOut:
+    """Tells what a passthrough stream holds that an output does not; `name` is the output's."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._unpacker = PassthroughUnpacker()
+        self._contents: list[str] = []
+
+    @property
+    def notes(self) -> list[str]:
+        """One sentence, or none."""
+        return [f"{self._name} cannot hold {', '.join(self._contents)}"] if self._contents else []
+
+    def feed(self, data: bytes) -> None:
+        self._unpacker.feed(data)
+        self._contents = self._unpacker.contents
+
+    def close(self) -> None:
+        self._unpacker.close()
 
 
 class _SoundMuxer:
@@ -236,16 +266,29 @@ class _SoundMuxer:
         self._notes = notes
         self._unpacker = PassthroughUnpacker()
         self._streams: list[Stream | None] = []
+        self._tags_are_added = False
 
     def close(self) -> None:
         self._unpacker.close()
 
     def feed(self, data: bytes) -> None:
-        for packet in self._unpacker.feed(data):
-            self._add_streams()
+        packets = self._unpacker.feed(data)
+        self._add_tags()
+        self._add_streams()
+        for packet in packets:
             if not self._start or self._is_left(packet):
                 self._mux(packet)
-        self._add_streams()
+
+    def _add_tags(self) -> None:
+        tags = self._unpacker.tags
+        if tags is None or self._tags_are_added:
+            return
+        if self.closed:
+            raise CorruptStream("tags come after the first frame")
+        self._tags_are_added = True
+        add_tags(self._output, tags.moved(self._start))
+        if lost := lost_tags(tags, self._container):
+            self._notes.append(f"{self._container} cannot hold the tags {', '.join(lost)}")
 
     def _is_left(self, sound: SoundPacket) -> bool:
         """Count the packet's time from the start, and say whether it lasts beyond that."""
@@ -270,12 +313,8 @@ class _SoundMuxer:
         stream = self._streams[sound.stream]
         if stream is None:
             return
-        packet = Packet(sound.data)
+        packet = copied_packet(sound, self._unpacker.streams[sound.stream].time_base)
         packet.stream = stream
-        packet.time_base = self._unpacker.streams[sound.stream].time_base
-        packet.pts = packet.dts = sound.pts
-        packet.duration = sound.duration
-        packet.is_keyframe = sound.key
         try:
             self._output.mux(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError):

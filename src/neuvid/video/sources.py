@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from neuvid.errors import UnreadableInput
 from neuvid.video.passthrough import PassthroughPacker
+from neuvid.video.tags import tags_of
 from neuvid.video.times import PictureTimes, SteadyClock
 
 TimedPicture: TypeAlias = tuple[int, VideoFrame]  # pts in units of the source's time base
@@ -83,7 +84,7 @@ class StreamSource:
         self.passthrough: PassthroughPacker | None = None
         if with_passthrough:
             others = (stream for stream in container.streams if stream is not self._stream)
-            self.passthrough = PassthroughPacker(others)
+            self.passthrough = PassthroughPacker(others, tags_of(container))
         self._damaged = 0
         self._packets = self._demux()
 
