@@ -41,11 +41,18 @@ def average(processes: Processes) -> None:
     for seed in range(3):
         random = [torch.Generator().manual_seed(10 * seed + rank) for rank in range(3)]
         values = [[torch.randn(shape, generator=each) for shape in shapes] for each in random]
-        own = [value.clone() for value in values[processes.rank]]
-        own[2] = own[2].contiguous(memory_format=torch.channels_last)
-        processes.average(own)
-        for mean, *parts in zip(own, *values, strict=True):
-            torch.testing.assert_close(mean, torch.stack(parts).mean(0))
+        for each in values:
+            each[2] = each[2].contiguous(memory_format=torch.channels_last)
+        means = [torch.stack(parts).mean(0) for parts in zip(*values, strict=True)]
+        weights = [torch.zeros_like(value) for value in values[processes.rank]]
+        for weight, value in zip(weights, values[processes.rank], strict=True):
+            weight.grad = value
+        shares = [weights[:2], [torch.zeros(2)], weights[2:]]  # of which one has no gradient
+        norm = processes.average(shares)
+        torch.testing.assert_close(norm, torch.cat([mean.flatten() for mean in means]).norm())
+        for weight, mean in zip(weights, means, strict=True):
+            if any(weight is own for own in shares[processes.rank]):
+                torch.testing.assert_close(weight.grad, mean)
     rank = torch.tensor(float(processes.rank))
     assert processes.total(rank) == 3.0 and rank == processes.rank
     assert processes.of_first(processes.is_first)
@@ -62,7 +69,7 @@ def fail(processes: Processes, *, how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         raise NeuvidError("the disk is full") if how == "expected" else ValueError("a mistake")
     while True:
-        processes.average([torch.ones(3)])
+        processes.average([[torch.ones(3)], []])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ def test_one_process_that_fails_ends_all(how: str, error: type[Exception], words
         run_together(partial(fail, how=how), 2)
 
 
-SHORT = replace(RECIPE, stages=(IMAGE, replace(CHAIN, steps=3)))
+SHORT = replace(RECIPE, soap=True, stages=(IMAGE, replace(CHAIN, steps=3)))
 
 
 def go_on(processes: Processes, *, data: Path, whole: Path, parts: Path) -> None:
@@ -124,6 +131,8 @@ def test_all_processes_stop_and_save_once(
     checkpoint = torch.load(out / CHECKPOINT_FILE, weights_only=True)
     assert 0 < checkpoint["step"] < 10**6
     assert checkpoint["machine"]["processes"] == "2"
+    intra = {name for name in checkpoint["averaged"] if name.startswith("intra.")}
+    assert checkpoint["optimiser states"].keys() == intra  # of both processes
 
 
 def test_batches_are_split_evenly() -> None:

@@ -12,7 +12,14 @@ from torch.optim import Optimizer
 
 from neuvid.kernels import LEVELS
 from neuvid.training import optimisers
-from neuvid.training.optimisers import Soap, make_optimisers
+from neuvid.training.optimisers import (
+    Soap,
+    States,
+    divide,
+    load_states,
+    make_optimisers,
+    states_by_name,
+)
 
 
 def quadratic() -> tuple[Tensor, Callable[[], Tensor]]:
@@ -25,17 +32,21 @@ def quadratic() -> tuple[Tensor, Callable[[], Tensor]]:
     return weight, lambda: (outputs.T @ weight[..., 0, 0] @ inputs).square().sum()
 
 
+def update(optimiser: Optimizer, *, scale: float = 1.0) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = 0.02
+    optimiser.grad_scale = torch.tensor(scale)  # type: ignore[attr-defined]
+    optimiser.found_inf = torch.tensor(0.0)  # type: ignore[attr-defined]
+    optimiser.step()
+    optimiser.zero_grad()
+
+
 def take_steps(
     optimiser: Optimizer, loss: Callable[[], Tensor], steps: int, *, scale: float = 1.0
 ) -> float:
     for _ in range(steps):
         torch.autograd.backward(loss())
-        for group in optimiser.param_groups:
-            group["lr"] = 0.02
-        optimiser.grad_scale = torch.tensor(scale)  # type: ignore[attr-defined]
-        optimiser.found_inf = torch.tensor(0.0)  # type: ignore[attr-defined]
-        optimiser.step()
-        optimiser.zero_grad()
+        update(optimiser, scale=scale)
     return loss().item()
 
 
@@ -48,18 +59,49 @@ def test_valleys_across_channels_are_no_obstacle() -> None:
     assert ends[1] < 0.1 * ends[0]
 
 
-def test_a_run_goes_on_from_the_state_as_if_it_had_not_ended() -> None:
-    for dtype in (torch.float32, torch.bfloat16):
-        weight, loss = quadratic()
-        optimiser = Soap([weight], dtype=dtype)
-        take_steps(optimiser, loss, 15)
-        state, values = copy.deepcopy(optimiser.state_dict()), weight.detach().clone()
-        straight = take_steps(optimiser, loss, 30)
-        with torch.no_grad():
-            weight.copy_(values)
-        again = Soap([weight], dtype=dtype)
-        again.load_state_dict(state)
-        assert take_steps(again, loss, 30) == straight
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shares", [1, 2, 5])
+def test_runs_go_on_from_the_states_however_the_weights_are_divided(
+    dtype: torch.dtype, shares: int
+) -> None:
+    torch.manual_seed(0)
+    shapes = [(16, 144, 1, 1)] * 3 + [(16, 16, 3, 3), (5,), ()]
+    weights: list[Tensor] = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    names = {weight: f"weight {number}" for number, weight in enumerate(weights)}
+
+    def go_on(parts: list[list[Tensor]], states: States, steps: int) -> States:
+        optimisers = [
+            optimiser
+            for part in parts
+            for optimiser in make_optimisers(part, [], soap=True, dtype=dtype)
+        ]
+        load_states(optimisers, names, copy.deepcopy(states))
+        for _ in range(steps):
+            torch.autograd.backward([weight.square().sum() for weight in weights])
+            for optimiser in optimisers:
+                update(optimiser)
+        return states_by_name(optimisers, names)
+
+    states = go_on([weights], {}, 15)
+    assert states.keys() == set(names.values())
+    middle = [weight.detach().clone() for weight in weights]
+    go_on([weights], states, 15)
+    ends = [weight.detach().clone() for weight in weights]
+    torch._foreach_copy_([weight.data for weight in weights], middle)
+    parts = divide(weights, shares, soap=True)
+    assert len(parts) == shares and {each for part in parts for each in part} == set(weights)
+    go_on(parts, states, 15)
+    if shares == 1:
+        assert all(torch.equal(*pair) for pair in zip(weights, ends, strict=True))
+    torch.testing.assert_close([weight.detach() for weight in weights], ends)
+
+
+def test_shares_take_about_as_long_to_update() -> None:
+    weights = [torch.zeros(64, 64, 1, 1)] * 10 + [torch.zeros(64)] * 10
+    for soap in (False, True):
+        for shares in (2, 3):
+            sizes = [sum(map(torch.numel, part)) for part in divide(weights, shares, soap=soap)]
+            assert max(sizes) < 1.5 * min(sizes)
 
 
 def test_gradients_that_are_not_finite_change_nothing() -> None:

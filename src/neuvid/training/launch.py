@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 
 from neuvid.errors import NeuvidError
-from neuvid.training.processes import STOP_SIGNALS, Processes, SharedMean, cores, on_stop
+from neuvid.training.processes import STOP_SIGNALS, Processes, SharedMemory, cores, on_stop
 from neuvid.training.stages import Recipe
 from neuvid.training.trainer import Trainer, TrainingOptions
 
@@ -99,7 +99,7 @@ def run_together(task: Task, count: int) -> None:
                 with _signals_held_back():
                     for rank in range(count):
                         receiver, sender = context.Pipe(duplex=False)
-                        shared = SharedMean(Path(folder), barrier, rank, count)
+                        shared = SharedMemory(Path(folder), barrier, rank, count)
                         process = context.Process(target=_work, args=(task, shared, sender))
                         process.start()
                         children.append(_Child(f"process {rank} of {count}", process, receiver))
@@ -170,7 +170,7 @@ def _wait(children: list[_Child]) -> None:
             raise min(errors, key=lambda error: error[0])[1]
 
 
-def _work(task: Task, shared: SharedMean, failure: connection.Connection) -> None:
+def _work(task: Task, shared: SharedMemory, failure: connection.Connection) -> None:
     """Run a task in one of the new processes."""
     threading.Thread(target=_end_with_parent, args=(shared.folder,), daemon=True).start()
     place = Processes.joined(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from itertools import groupby
+from collections.abc import Iterable, Mapping
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -22,6 +22,9 @@ PRODUCT_STEPS = 4  # and between those that are averaged for them
 SIDE_MIN, SIDE_MAX = 16, 256  # of matrices, and of what has an eigenbasis
 SIDES = ("outputs", "inputs")
 
+State = dict[str, Tensor]  # of a parameter, or of N matrices of one shape
+States = dict[str, State]  # of parameters by name
+
 
 class Soap(Optimizer):
     """Adam in the eigenbasis of each matrix's gradients ("SOAP", N. Vyas and others, 2024).
@@ -37,6 +40,8 @@ class Soap(Optimizer):
     def __init__(self, parameters: Iterable[Tensor], *, dtype: torch.dtype) -> None:
         super().__init__(sorted(parameters, key=_matrix_shape), {"lr": 1e-3, "gain": 1.0})
         self.dtype = dtype
+        self._stacks: dict[tuple[int, int], State] = {}  # of which each weight's state is a part
+        self.register_load_state_dict_post_hook(lambda _: self._stacks.clear())
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -48,53 +53,66 @@ class Soap(Optimizer):
                 self._update(list(members), shape, group["lr"])
 
     def _update(self, weights: list[Tensor], shape: tuple[int, int], rate: float) -> None:
-        """Update weights of one shape; the first keeps the state of all."""
         gradients = torch.zeros(len(weights), *shape, dtype=self.dtype, device=weights[0].device)
         present = [number for number, each in enumerate(weights) if each.grad is not None]
-        views = [gradients[number].view(weights[0].shape) for number in present]
+        views = [gradients[number].view(weights[number].shape) for number in present]
         given = [each.grad for each in weights if each.grad is not None]
         torch._foreach_copy_(views, given)
-        state = self.state[weights[0]]
-        if not state:
-            _begin(state, gradients, self.grad_scale)
-        changes = _change(state, gradients, self.grad_scale)
+        if shape not in self._stacks:
+            self._stacks[shape] = self._stack(weights, gradients)
+        changes = _change(self._stacks[shape], gradients, self.grad_scale)
         parts = [part.view(each.shape) for part, each in zip(changes, weights, strict=True)]
         torch._foreach_add_(weights, parts, alpha=-rate)
 
+    def _stack(self, weights: list[Tensor], gradients: Tensor) -> State:
+        """Return the states of weights of one shape, as they were loaded or at the beginning."""
+        states = [self.state[weight] for weight in weights]
+        if all(states):
+            stack = {name: torch.stack([state[name] for state in states]) for name in states[0]}
+            for name in stack.keys() & {f"{side} basis" for side in SIDES}:
+                stack[name] = stack[name].to(self.dtype)
+        else:
+            stack = _begin(gradients, self.grad_scale)
+        for number, weight in enumerate(weights):
+            self.state[weight] = {name: values[number] for name, values in stack.items()}
+        return stack
 
-State = dict[str, Any]  # of the matrices [N, r, c] of one shape
 
-
-def _begin(state: State, gradients: Tensor, scale: Tensor) -> None:
-    state["step"] = 0
-    state["momentum"] = torch.zeros_like(gradients, dtype=torch.float32)  # in the eigenbasis
-    state["squares"] = torch.zeros_like(state["momentum"])
+def _begin(gradients: Tensor, scale: Tensor) -> State:
+    zeros = torch.zeros_like(gradients, dtype=torch.float32)
+    state = {
+        "step": torch.zeros(len(gradients), dtype=torch.int64),
+        "momentum": zeros,  # in the eigenbasis
+        "squares": zeros.clone(),
+    }
     for side, length in zip(SIDES, gradients.shape[1:], strict=True):
         if length <= SIDE_MAX:
             products = _products(gradients, side).float() / scale.square()
             state[f"{side} products"] = products  # running averages [N, length, length]
-            state[f"{side} basis"] = torch.linalg.qr(products).Q.to(gradients.dtype)
+            state[f"{side} basis"] = torch.linalg.qr(products).Q.to(gradients.dtype).contiguous()
+    return state
 
 
 def _change(state: State, gradients: Tensor, scale: Tensor) -> Tensor:
     """Return what the weights change by, for a learning rate of 1."""
     state["step"] += 1
-    change = _adam_change(state, _rotate(state, gradients), scale).to(gradients.dtype)
+    step = int(state["step"][0])
+    change = _adam_change(state, _rotate(state, gradients), scale, step).to(gradients.dtype)
     change = _rotate(state, change, back=True)
-    if state["step"] % PRODUCT_STEPS == 0:
+    if step % PRODUCT_STEPS == 0:
         for side in SIDES:
             if f"{side} products" in state:
                 products = _products(gradients, side).float().div_(scale.square())
                 state[f"{side} products"].lerp_(products, 1 - BETA**PRODUCT_STEPS)
-    if state["step"] % REFRESH_STEPS == 0:
+    if step % REFRESH_STEPS == 0:
         _refresh(state, gradients.dtype)
     return change
 
 
-def _adam_change(state: State, rotated: Tensor, scale: Tensor) -> Tensor:
+def _adam_change(state: State, rotated: Tensor, scale: Tensor, step: int) -> Tensor:
     """Return what Adam would change by in the eigenbasis, and keep its averages."""
     momentum, squares = state["momentum"], state["squares"]
-    growth = 1 - BETA ** state["step"]  # of averages that began at zero
+    growth = 1 - BETA**step  # of averages that began at zero
     if LEVELS and momentum.device.type == "cpu":
         rotated = rotated.float().contiguous()
         _fused.adam_change(
@@ -136,8 +154,8 @@ def _refresh(state: State, dtype: torch.dtype) -> None:
     for side in SIDES:
         if f"{side} products" in state:
             products = state[f"{side} products"] @ state[f"{side} basis"].float()
-            state[f"{side} basis"] = torch.linalg.qr(products).Q.to(dtype)
-    state["momentum"] = _rotate(state, momentum).float()
+            state[f"{side} basis"].copy_(torch.linalg.qr(products).Q)
+    state["momentum"].copy_(_rotate(state, momentum))
 
 
 def _matrix_shape(weight: Tensor) -> tuple[int, int]:
@@ -149,6 +167,29 @@ def _is_matrix(parameter: Tensor) -> bool:
     """Return whether it is the weight of a convolution between channels."""
     is_convolution = parameter.dim() == 4 and parameter.shape[1] > 1
     return is_convolution and min(_matrix_shape(parameter)) >= SIDE_MIN
+
+
+def divide(parameters: Iterable[Tensor], shares: int, *, soap: bool) -> list[list[Tensor]]:
+    """Return parameters in lists that take about as long to update.
+
+    Those of one shape, which are updated at once, stay together where they can.
+    """
+    ordered = sorted(parameters, key=lambda each: tuple(each.shape))
+    costs = [_cost(parameter, soap=soap) for parameter in ordered]
+    divided: list[list[Tensor]] = [[] for _ in range(shares)]
+    for parameter, cost, end in zip(ordered, costs, accumulate(costs), strict=True):
+        middle = end - cost / 2
+        divided[int(middle / sum(costs) * shares)].append(parameter)
+    return divided
+
+
+def _cost(parameter: Tensor, *, soap: bool) -> float:
+    """Return about how many microseconds a parameter takes to update on one core."""
+    count = parameter.numel()
+    if not (soap and _is_matrix(parameter)):
+        return 1 + 0.004 * count
+    sides = [side for side in _matrix_shape(parameter) if side <= SIDE_MAX]
+    return 50 + 0.004 * count + sum(1e-5 * side * (count + 2 * side**2) for side in sides)
 
 
 def make_optimisers(
@@ -171,3 +212,27 @@ def make_optimisers(
     if with_gains:
         optimisers.append(AdamW(with_gains, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True))
     return optimisers
+
+
+def states_by_name(optimisers: Iterable[Optimizer], names: Mapping[Tensor, str]) -> States:
+    """Return copies of the states of parameters, whose names are given."""
+    return {
+        names[parameter]: {key: value.clone() for key, value in state.items()}
+        for optimiser in optimisers
+        for parameter, state in optimiser.state.items()
+    }
+
+
+def load_states(
+    optimisers: Iterable[Optimizer], names: Mapping[Tensor, str], states: States
+) -> None:
+    """Let optimisers take over the states of their parameters; others may be given, too."""
+    for optimiser in optimisers:
+        content = optimiser.state_dict()
+        parameters = [each for group in optimiser.param_groups for each in group["params"]]
+        content["state"] = {
+            number: states[names[parameter]]
+            for number, parameter in enumerate(parameters)
+            if names[parameter] in states
+        }
+        optimiser.load_state_dict(content)

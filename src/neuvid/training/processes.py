@@ -1,21 +1,24 @@
-"""The processes of a run: what each computes with, and how they average numbers."""
+"""The processes of a run: what each computes with, and what they share."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -24,15 +27,16 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Processes:
     """One process of a run, seen from inside, and what it shares with the others.
 
-    `local_size` of the `world_size` processes are on this machine. `shared` averages through
-    memory, where all of them are on one machine without GPUs.
+    `local_size` of the `world_size` processes are on this machine. `shared` is memory of all of
+    them, where they are on one machine without GPUs: they keep one copy of the weights there, and
+    each updates a share of it. Elsewhere each process updates a copy of its own.
     """
 
     rank: int = 0
     world_size: int = 1
     local_size: int = 1
     device: torch.device
-    shared: SharedMean | None = None
+    shared: SharedMemory | None = None
 
     @classmethod
     def alone(cls) -> Self:
@@ -49,7 +53,7 @@ class Processes:
         meeting: str,
         local_rank: int,
         local_size: int,
-        shared: SharedMean | None = None,
+        shared: SharedMemory | None = None,
     ) -> Iterator[Self]:
         """Meet the other processes at a URL of torch.distributed; leave them at the end."""
         device = _device(local_rank)
@@ -87,19 +91,50 @@ class Processes:
         enabled = self.precision is torch.bfloat16
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace float32 tensors by their means over all processes.
+    @property
+    def shares(self) -> int:
+        """Into how many shares the updating of weights is divided."""
+        return self.world_size if self.shared else 1
 
-        All processes give tensors of the same shapes in the same order.
-        """
-        if self.world_size == 1 or not tensors:
-            return
+    @property
+    def share(self) -> int:
+        """The number of the share that this process updates."""
+        return self.rank if self.shared else 0
+
+    def keep_one_copy(self, tensors: Sequence[Tensor]) -> None:
+        """Move float32 tensors, which are the same in all processes, to memory of all."""
         if self.shared is not None:
-            self.shared.average(tensors)
-            return
-        flat = _flat(tensors)
-        dist.all_reduce(flat)
-        _copy(flat.div_(self.world_size), tensors)
+            self.shared.keep(tensors)
+
+    def average(self, shares: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Average the gradients of this process's share of parameters; return the norm of all.
+
+        All processes have gradients of the same parameters, float32 and alike in memory.
+        """
+        shares = [[each for each in share if each.grad is not None] for share in shares]
+        if self.shared is not None:
+            return self.shared.average(shares)
+        (parameters,) = shares
+        if self.world_size > 1 and parameters:
+            row = torch.empty(_count(parameters), device=self.device)
+            _copy_gradients(parameters, row)
+            dist.all_reduce(row)
+            _set_gradients(parameters, row.div_(self.world_size))
+        return nn.utils.get_total_norm(_gradients(parameters))
+
+    def wait_for_shares(self, tensors: Sequence[Tensor]) -> None:
+        """Return when all processes have updated their shares of tensors."""
+        if self.shared is not None:
+            self.shared.barrier.wait()
+            torch.autograd.graph.increment_version(tensors)
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return what the process of each share gives, in the first process; elsewhere nothing."""
+        if self.shares == 1:
+            return [value]
+        values: list[Value] = [value] * self.shares
+        dist.gather_object(value, values if self.is_first else None)
+        return values if self.is_first else []
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over all processes."""
@@ -121,11 +156,11 @@ class Processes:
         self.of_first(True)
 
 
-class SharedMean:
-    """Averages tensors through files that the processes of one machine map into memory.
+class SharedMemory:
+    """Files that the processes of one machine map into memory, and a barrier between them.
 
-    Each process writes its values to a row, sums a part of all rows, and reads the whole sum from
-    the last row: half the time of sending them through sockets.
+    Each process writes its gradients to a row, averages its share of all rows, and leaves the
+    others' shares to them: half the time of sending gradients through sockets.
     """
 
     def __init__(self, folder: Path, barrier: Barrier, rank: int, world_size: int) -> None:
@@ -133,45 +168,91 @@ class SharedMean:
         self.barrier = barrier
         self.rank = rank
         self.world_size = world_size
-        self._rows: dict[int, Tensor] = {}  # [world_size + 1, values] by the number of values
+        self._files = 0
+        self._rows = torch.empty(world_size, 0)  # [world_size, values]
+        self._norms = torch.empty(0)  # [world_size]
 
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their means over all processes."""
-        count = sum(tensor.numel() for tensor in tensors)
-        rows = self._rows_of(count)
-        torch.cat([tensor.flatten() for tensor in tensors], out=rows[self.rank])
-        bounds = [count * rank // self.world_size for rank in range(self.world_size + 1)]
-        own = slice(bounds[self.rank], bounds[self.rank + 1])
+    def keep(self, tensors: Sequence[Tensor]) -> None:
+        """Move tensors here, with the values that the first process has."""
+        values = self._allocate(_count(tensors))
+        views = _views(values, tensors)
+        if self.rank == 0:
+            _copy(views, [tensor.detach() for tensor in tensors])
         self.barrier.wait()
-        total = rows[-1, own]
-        torch.add(rows[0, own], rows[1, own], out=total)
-        for row in rows[2:-1]:
-            total.add_(row[own])
-        total.div_(self.world_size)
+        for tensor, view in zip(tensors, views, strict=True):
+            tensor.data = view
+
+    def average(self, shares: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Average the gradients of this process's share of parameters; return the norm of all."""
+        bounds = list(accumulate(map(_count, shares), initial=0))
+        first, end = bounds[self.rank : self.rank + 2]
+        rows = self._rows_of(bounds[-1])
+        _copy_gradients([parameter for share in shares for parameter in share], rows[self.rank])
         self.barrier.wait()
-        _copy(rows[-1], tensors)
+        mean = rows[self.rank, first:end]  # which no other process reads
+        for other in set(range(self.world_size)) - {self.rank}:
+            mean.add_(rows[other, first:end])
+        mean.div_(self.world_size)
+        self._norms[self.rank] = torch.linalg.vector_norm(mean)
+        _set_gradients(shares[self.rank], mean)
+        self.barrier.wait()
+        norm: Tensor = torch.linalg.vector_norm(self._norms)
+        return norm
 
     def _rows_of(self, count: int) -> Tensor:
-        if count not in self._rows:
-            file = str(self.folder / f"{count}.float32")
-            size = (self.world_size + 1) * count
-            values = torch.from_file(file, shared=True, size=size, dtype=torch.float32)
-            self._rows[count] = values.view(self.world_size + 1, count)
-        return self._rows[count]
+        """Return the gradients of all processes, `count` of each."""
+        if not len(self._norms):
+            self._norms = self._allocate(self.world_size)
+        if self._rows.shape[1] < count:
+            self._rows = self._allocate(self.world_size * count).view(self.world_size, count)
+        return self._rows[:, :count]
+
+    def _allocate(self, count: int) -> Tensor:
+        """Return float32 values of all processes, which call this in the same order."""
+        self._files += 1
+        file = self.folder / f"{self._files}.float32"
+        values = torch.from_file(str(file), shared=True, size=count, dtype=torch.float32)
+        self.barrier.wait()
+        file.unlink(missing_ok=True)  # it is gone with the last that maps it
+        return values
 
 
 def _device(local_rank: int) -> torch.device:
     return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.flatten() for tensor in tensors])
+def _count(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
 
 
-def _copy(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-    views = [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
-    torch._foreach_copy_(list(tensors), views)
+def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _copy_gradients(parameters: Sequence[Tensor], row: Tensor) -> None:
+    gradients = _gradients(parameters)
+    _copy(_views(row, gradients), gradients)
+
+
+def _set_gradients(parameters: Sequence[Tensor], row: Tensor) -> None:
+    """Let parts of a row be the gradients, and lie as they did."""
+    views = _views(row, _gradients(parameters))
+    for parameter, view in zip(parameters, views, strict=True):
+        parameter.grad = view
+
+
+def _views(row: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return parts of a row that lie in memory as tensors without gaps do."""
+    parts = torch.split(row, [tensor.numel() for tensor in tensors])
+    return [
+        part.as_strided(tensor.shape, tensor.stride())
+        for part, tensor in zip(parts, tensors, strict=True)
+    ]
+
+
+def _copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    if targets:
+        torch._foreach_copy_(list(targets), list(sources))
 
 
 def cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,13 @@ from neuvid.training.inheritance import beginning
 from neuvid.training.initialisation import initialise
 from neuvid.training.joint_routes import DivergenceSearch, draw_routes
 from neuvid.training.motion import Planes
-from neuvid.training.optimisers import make_optimisers
+from neuvid.training.optimisers import (
+    States,
+    divide,
+    load_states,
+    make_optimisers,
+    states_by_name,
+)
 from neuvid.training.processes import Processes, cores, keep_memory, stop_signals
 from neuvid.training.progress import Progress, describe_training, describe_validation
 from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs
@@ -105,7 +112,7 @@ class Trainer:
         self.skips = torch.zeros(2, device=self.device)  # steps skipped: in all, in a row
         self.best_loss = float("inf")
         self.seconds_before = 0.0  # of earlier runs
-        self.optimiser_states: list[dict[str, Any]] | None = None  # of a stage that was interrupted
+        self.optimiser_states: States = {}  # of a stage that was interrupted
         checkpoint = self.run.load_checkpoint()
         if checkpoint is None:
             self._set_fresh_weights()
@@ -115,10 +122,14 @@ class Trainer:
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         if checkpoint is not None:
             self._resume(checkpoint)
+        for model in (self.model, self.averaged):
+            self.processes.keep_one_copy(list(model.parameters()))
         self.ladder = self.model.route_ladder()
-        self.optimisers: list[Optimizer] = []  # of this stage
-        self.trained: list[Tensor] = []  # its parameters,
-        self.trained_averages: list[Tensor] = []  # and their averages
+        self.names: dict[Tensor, str] = {own: name for name, own in self.model.named_parameters()}
+        pairs = zip(self.model.parameters(), self.averaged.parameters(), strict=True)
+        self.averages: dict[Tensor, Tensor] = dict(pairs)
+        self.optimisers: list[Optimizer] = []  # of this process's share
+        self.shares: list[list[Tensor]] = []  # of the stage's parameters, one for each process
         self.logs: RunLogs | None = None
         self.started = self.saved = time.monotonic()
 
@@ -235,7 +246,7 @@ class Trainer:
                 self._lower_ladder()
             if self._is_over(is_stopped):
                 break
-            if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            if self._is_save_due():
                 self._save()
         if self.step == end:
             self.optimisers = []
@@ -265,21 +276,21 @@ class Trainer:
         self.console.print(str(speed_up(self.model, work)))
 
     def _make_optimisers(self, stage: Stage) -> list[Optimizer]:
-        for name, parameter in self.model.named_parameters():
+        for parameter, name in self.names.items():
             parameter.requires_grad_(stage.trains(name))
-        pairs = list(zip(self.model.parameters(), self.averaged.parameters(), strict=True))
-        self.trained = [own for own, _ in pairs if own.requires_grad]
-        self.trained_averages = [average for own, average in pairs if own.requires_grad]
-        if not self.trained:
+        trained = [parameter for parameter in self.names if parameter.requires_grad]
+        if not trained:
             raise InvalidSetting("train", got=stage.train, expected="names of parameters")
-        priors = [p for prior in self.model.factorised_priors() for p in prior.parameters()]
+        soap = self.recipe.soap
+        self.shares = divide(trained, self.processes.shares, soap=soap)
         optimisers = make_optimisers(
-            self.trained, priors, soap=self.recipe.soap, dtype=self.processes.precision
+            self.shares[self.processes.share],
+            [each for prior in self.model.factorised_priors() for each in prior.parameters()],
+            soap=soap,
+            dtype=self.processes.precision,
         )
-        if self.optimiser_states is not None:
-            for optimiser, state in zip(optimisers, self.optimiser_states, strict=True):
-                optimiser.load_state_dict(state)
-            self.optimiser_states = None
+        load_states(optimisers, self.names, self.optimiser_states)
+        self.optimiser_states = {}
         return optimisers
 
     def _train_batch(self, stage: Stage, planes: Planes, progress: Progress) -> None:
@@ -325,9 +336,7 @@ class Trainer:
 
     def _take_step(self, stage: Stage) -> None:
         """Update the weights by their gradients, unless these are not finite."""
-        gradients = [p.grad for p in self.trained if p.grad is not None]
-        self.processes.average(gradients)
-        norm = nn.utils.get_total_norm(gradients)
+        norm = self.processes.average(self.shares)
         skip = (~norm.isfinite()).float()
         self.skips = torch.stack((self.skips[0] + skip, (self.skips[1] + 1) * skip))
         scale = (norm / stage.gradient_norm_max).clamp(min=1)
@@ -338,13 +347,18 @@ class Trainer:
             optimiser.grad_scale = scale  # type: ignore[attr-defined]  # fused ones heed both
             optimiser.found_inf = skip  # type: ignore[attr-defined]
             optimiser.step()
-            optimiser.zero_grad()
         self._update_average(step_in_stage)
+        trained = [parameter for share in self.shares for parameter in share]
+        self.processes.wait_for_shares([*trained, *(self.averages[each] for each in trained)])
+        for parameter in trained:
+            parameter.grad = None
 
     def _update_average(self, step_in_stage: int) -> None:
         decay = min(AVERAGE_DECAY, (1 + step_in_stage) / (10 + step_in_stage))
-        with torch.no_grad():
-            torch._foreach_lerp_(self.trained_averages, self.trained, 1 - decay)
+        own = self.shares[self.processes.share]
+        if own:
+            with torch.no_grad():
+                torch._foreach_lerp_([self.averages[each] for each in own], own, 1 - decay)
 
     def _skipped(self) -> int:
         """Return how many steps were skipped; raise NeuvidError when too many were in a row."""
@@ -398,12 +412,13 @@ class Trainer:
     def _save(self) -> None:
         """Replace the checkpoint and the exported last weights."""
         with self.limit.timing("saving"):
+            states = self.processes.gather(states_by_name(self.optimisers, self.names))
             if self.processes.is_first:
-                self.run.save_checkpoint(self._checkpoint())
+                self.run.save_checkpoint(self._checkpoint(dict(ChainMap(*states))))
             self._export(LAST_FILE)
         self.saved = time.monotonic()
 
-    def _checkpoint(self) -> dict[str, Any]:
+    def _checkpoint(self, optimiser_states: States) -> dict[str, Any]:
         return {
             **self.recipe.identity(self.step),
             "seed": self.options.seed,
@@ -411,7 +426,7 @@ class Trainer:
             "step": self.step,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimisers": [each.state_dict() for each in self.optimisers] or None,
+            "optimiser states": optimiser_states,
             "skipped": self._skipped(),
             "best_loss": self.best_loss,
             "search": self.search.state() if self.search else None,
@@ -427,7 +442,7 @@ class Trainer:
         self.model.load_state_dict(content["model"])
         self.averaged.load_state_dict(content["averaged"])
         self.step = content["step"]
-        self.optimiser_states = content["optimisers"]
+        self.optimiser_states = content["optimiser states"]
         self.skips[0] = content["skipped"]
         self.best_loss = content["best_loss"]
         if self.search:
@@ -447,6 +462,10 @@ class Trainer:
 
     def _last_step(self) -> int:
         return min(self.recipe.steps, self.options.steps or self.recipe.steps)
+
+    def _is_save_due(self) -> bool:
+        """Return whether the checkpoint is old; all processes agree."""
+        return self.processes.of_first(time.monotonic() - self.saved > CHECKPOINT_SECONDS)
 
     def _is_over(self, is_stopped: Callable[[], bool]) -> bool:
         """Return whether the run is to end now; all processes agree."""
