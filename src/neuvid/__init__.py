@@ -1,5 +1,9 @@
 """A practical neural video codec.
 
+    neuvid.write("x.nvid", arrays, fps=25)  # uint8 [H, W, 3], RGB
+    for frame in neuvid.read("x.nvid", start=2.0):
+        frame.rgb()
+
     with neuvid.open_clip("in.mp4", passthrough=True) as clip:
         model, quality = neuvid.load_model("fm-small"), neuvid.FixedQuality(32)
         neuvid.encode_clip(clip, "out.nvid", model=model, control=quality)
@@ -18,6 +22,7 @@ _NAMES = {  # of each module
     "neuvid.bitstream.container": "PacketReader PacketWriter",
     "neuvid.bitstream.packet": "Packet PassthroughChunk StreamHeader",
     "neuvid.choice": "FrameChoice FrameKind",
+    "neuvid.codec.arrays": "Video VideoFrame read write",
     "neuvid.codec.clips": "encode_clip",
     "neuvid.codec.decoder": "Decoder header_of",
     "neuvid.codec.encoder": "Encoder",

@@ -9,6 +9,10 @@ from neuvid.bitstream.packet import PassthroughChunk as PassthroughChunk
 from neuvid.bitstream.packet import StreamHeader as StreamHeader
 from neuvid.choice import FrameChoice as FrameChoice
 from neuvid.choice import FrameKind as FrameKind
+from neuvid.codec.arrays import Video as Video
+from neuvid.codec.arrays import VideoFrame as VideoFrame
+from neuvid.codec.arrays import read as read
+from neuvid.codec.arrays import write as write
 from neuvid.codec.clips import encode_clip as encode_clip
 from neuvid.codec.decoder import Decoder as Decoder
 from neuvid.codec.decoder import header_of as header_of

@@ -8,6 +8,7 @@ from enum import IntEnum
 from neuvid.errors import InvalidSetting
 
 QUALITIES = 64  # whole qualities of a model, 0 (fewest bits) to 63
+DEFAULT_QUALITY = 32.0
 QUALITY_FRACTIONS = 4  # steps between two whole qualities that a packet can store
 LEVELS = 4  # places of the quality pattern that a packet can store
 ROUTES = 4  # routes of a slimmable network that a packet can store

@@ -245,9 +245,13 @@ class PacketReader:
         """
         entry = self.index().at_or_before(pts)
         if entry:
-            self._file.seek(self._base + entry.offset)
-            self._begin(Source(self._file, entry.offset), entry.number)
+            self.go_to(entry)
         return entry
+
+    def go_to(self, entry: IndexEntry) -> None:
+        """Go to an intra frame of the index."""
+        self._file.seek(self._base + entry.offset)
+        self._begin(Source(self._file, entry.offset), entry.number)
 
     def _has_effort_left(self) -> bool:
         return self._wasted <= SALVAGE_EFFORT * (self._source.received + _FREE_BYTES)

@@ -86,6 +86,11 @@ class Index:
         """Return the last intra frame at or before `pts`, else the first; None where none is."""
         return self[max(bisect_right(self._pts, pts) - 1, 0)] if len(self) else None
 
+    def before(self, number: int) -> IndexEntry | None:
+        """Return the last intra frame up to frame `number`; None where none is."""
+        place = bisect_right(self._numbers, number) - 1
+        return self[place] if place >= 0 else None
+
     def to_bytes(self) -> bytes:
         """Return the totals and the entries as bytes."""
         totals = IndexTotals(

@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from neuvid.cli.options import DAMAGE, DEFAULT_MODEL, STANDARD, Device, Json, Threads, check_paths
+from neuvid.cli.options import DAMAGE, STANDARD, Device, Json, Threads, check_paths
 from neuvid.cli.output import numbers_of, print_json, show_progress, speed_of, summary_of, tell
 from neuvid.cli.rate import (
     BitrateFile,
@@ -35,15 +35,14 @@ from neuvid.codec.schedule import Schedule, read_refresh_period
 from neuvid.codec.statistics import StreamStatistics
 from neuvid.errors import InvalidSetting
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
+from neuvid.models.presets import DEFAULT_MODEL
 from neuvid.rate.distortion import PsnrControl
 from neuvid.video.clip import PICTURE_RATE, RawFormat, open_clip
-from neuvid.video.frame import FrameSize, PixelFormat
+from neuvid.video.frame import FrameSize, PixelFormat, frame_rate
 from neuvid.video.outputs import is_written_through
 
 STREAM_SUFFIX = ".nvid"
 RAW_SUFFIXES = (".yuv", ".rgb")
-MAX_RATE = 10_000  # frames per second
-RATE_DENOMINATOR = 1001  # of 24000/1001 and its like
 
 
 def encode(
@@ -125,7 +124,7 @@ def encode(
     """
     check_paths(source, target)
     _check_target(target)
-    rate = _frame_rate(fps)
+    rate = None if fps is None else frame_rate(fps)
     raw = _raw_format(source, frame_size, rate, pixel_format)
     goal = RateOptions(
         qp=qp,
@@ -252,16 +251,3 @@ def _raw_format(
     if not (width.isdecimal() and height.isdecimal()):
         raise InvalidSetting("frame size", got=size, expected="WxH in pixels, such as 640x360")
     return RawFormat(FrameSize(int(width), int(height)), rate, pixel_format)
-
-
-def _frame_rate(text: str | None) -> Fraction | None:
-    """Read a number such as 25, 29.97 or 30000/1001."""
-    if text is None:
-        return None
-    try:
-        rate = Fraction(text).limit_denominator(RATE_DENOMINATOR)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= MAX_RATE:
-        raise InvalidSetting("fps", got=text, expected=f"above 0, up to {MAX_RATE}")
-    return rate

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from neuvid.cli.options import DEFAULT_MODEL
 from neuvid.errors import InvalidSetting, UnwritableOutput
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.codec import Codec
@@ -25,6 +24,7 @@ from neuvid.evaluation.report import write_report
 from neuvid.evaluation.results import Evaluation, Failure
 from neuvid.evaluation.run import RunOptions, evaluate
 from neuvid.evaluation.summary import summary
+from neuvid.models.presets import DEFAULT_MODEL
 
 CODECS = [DEFAULT_MODEL, "x264:medium", "x265:medium"]
 CACHE = Path("~/.cache/neuvid/evaluation")

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from neuvid.cli.evaluate import CACHE, check_output, print_failures, qualities_of
-from neuvid.cli.options import DEFAULT_MODEL
 from neuvid.codec.goals import BitrateController, check_controller, controllers_of
 from neuvid.errors import InvalidSetting
 from neuvid.evaluation.rate_page import table_of, write_rate_page
@@ -22,6 +21,7 @@ from neuvid.evaluation.rates import RateRun, summarise
 from neuvid.evaluation.results import Failure
 from neuvid.evaluation.summary import markdown_table
 from neuvid.models.checkpoint import load_model
+from neuvid.models.presets import DEFAULT_MODEL
 from neuvid.video.writer import writing
 
 FORMAT = "neuvid-rates-1"

@@ -11,7 +11,6 @@ from neuvid.errors import InvalidSetting
 
 DAMAGE = 1  # exit code where an input is damaged and the rest is kept
 STANDARD = "-"  # standard input or output
-DEFAULT_MODEL = "fm-small"  # the preset with weights that compresses most
 
 Device: TypeAlias = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, ...")]
 Threads: TypeAlias = Annotated[

@@ -9,14 +9,13 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from neuvid.choice import QUALITIES
+from neuvid.choice import DEFAULT_QUALITY, QUALITIES
 from neuvid.codec.goals import BitrateController, RateGoal
 from neuvid.codec.passes import TotalGoal
 from neuvid.codec.statistics import StreamStatistics
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.rate.budget import Bitrate, RateReport
 
-QUALITY = 32.0
 BUFFER_SECONDS = 1.0
 NEAR, NEAR_DECIBEL = 0.02, 0.1  # errors from which a target is said to be out of reach
 DECIBEL = "dB"
@@ -31,7 +30,7 @@ Qp: TypeAlias = Annotated[
     float | None,
     typer.Option(
         help=f"Quality, 0 (fewest bits) to {QUALITIES - 1}, in steps of a quarter.",
-        show_default=f"{QUALITY:g}",
+        show_default=f"{DEFAULT_QUALITY:g}",
     ),
 ]
 BitrateOption: TypeAlias = Annotated[
@@ -124,7 +123,7 @@ class RateOptions:
     def _rate_goal(self) -> RateGoal:
         quality = self.qp
         if self.bitrate is None and self.bitrate_file is None and self.psnr is None:
-            quality = QUALITY if self.qp is None else self.qp
+            quality = DEFAULT_QUALITY if self.qp is None else self.qp
         return RateGoal(
             quality=quality,
             route=self.route,

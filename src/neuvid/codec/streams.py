@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import takewhile
@@ -135,6 +135,25 @@ def verify_stream(
             return VerifyReport(statistics=decoding.statistics(), undecoded=None)
 
 
+def packet_at(
+    reader: PacketReader,
+    start: float | Fraction,
+    packets: Callable[[], Iterable[Packet | PassthroughChunk]],
+) -> Packet:
+    """Return the packet of the frame at `start` seconds into a file, or of the next one.
+
+    `packets` reads on from where the reader stands. Raises InvalidSetting where no frame is.
+    """
+    header = reader.header
+    target = header.first_pts + ceil(Fraction(start) / header.time_base - ROUNDING)
+    if reader.seek(target):
+        for packet in packets():
+            if isinstance(packet, Packet) and packet.pts >= target:
+                return packet
+    seconds = float(reader.index().duration * header.time_base)
+    raise InvalidSetting("start", got=start, expected=f"0 to below {seconds:g} seconds")
+
+
 def load_model_of(
     header: StreamHeader, name: str | Path | None = None, *, device: str = "cpu"
 ) -> LoadedModel:
@@ -207,18 +226,14 @@ class _Decoding:
     def seek(self, start: float | Fraction) -> _Cut:
         """Go to where decoding must begin for the frame at `start` seconds."""
         time_base = self._reader.header.time_base
-        target = self._reader.header.first_pts + ceil(Fraction(start) / time_base - ROUNDING)
         head = takewhile(lambda packet: isinstance(packet, PassthroughChunk), self._packets())
         self._head = [chunk.data for chunk in head if isinstance(chunk, PassthroughChunk)]
-        intra = self._reader.seek(target)
-        times = (packet.pts for packet in self._packets() if isinstance(packet, Packet))
-        first_pts = next((pts for pts in times if pts >= target), None)
-        if intra is None or first_pts is None:
-            seconds = float(self._reader.index().duration * time_base)
-            raise InvalidSetting("start", got=start, expected=f"0 to below {seconds:g} seconds")
-        self._reader.seek(intra.pts - round(SOUND_PREROLL / time_base))
-        self._begin(intra.number, first_byte=self._reader.position)
-        return _Cut(first_pts, first_pts * time_base)
+        first = packet_at(self._reader, start, self._packets)
+        intra = self._reader.index().before(first.number)
+        if intra:
+            self._reader.seek(intra.pts - round(SOUND_PREROLL / time_base))
+            self._begin(intra.number, first_byte=self._reader.position)
+        return _Cut(first.pts, first.pts * time_base)
 
     def statistics(self) -> StreamStatistics:
         """Return what was decoded so far."""

@@ -15,6 +15,8 @@ from neuvid.models.implicit import ImplicitConfig, ImplicitModel
 from neuvid.models.intra import IntraConfig
 from neuvid.models.motion import MotionConfig, MotionModel
 
+DEFAULT_MODEL = "fm-small"  # the preset with weights that compresses most
+
 RT = ImplicitConfig()
 
 # Twice the multiplications of RT, by more channels and blocks of the same kind (appendix C.9).

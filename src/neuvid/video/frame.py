@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from neuvid.errors import InvalidSetting
 
 MAX_SIDE = 65535  # pixels
+MAX_RATE = 10_000  # frames per second
+RATE_DENOMINATOR = 1001  # of 24000/1001 and its like
 RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722  # luma weights of ITU-R BT.709
 
 Plane: TypeAlias = NDArray[np.uint8]
@@ -115,6 +117,20 @@ class Frame:
 
     planes: tuple[Plane, ...]
     pts: int
+
+
+def frame_rate(fps: str | float | Fraction) -> Fraction:
+    """Return frames per second: 25, 29.97, 30000/1001, as a number or a text.
+
+    Raises InvalidSetting where it is not above 0, up to 10 000.
+    """
+    try:
+        rate = Fraction(fps).limit_denominator(RATE_DENOMINATOR)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        rate = Fraction(0)
+    if not 0 < rate <= MAX_RATE:
+        raise InvalidSetting("fps", got=fps, expected=f"above 0, up to {MAX_RATE}")
+    return rate
 
 
 def plane_shapes(size: FrameSize, pixel_format: PixelFormat) -> tuple[tuple[int, ...], ...]:

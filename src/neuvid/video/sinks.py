@@ -22,7 +22,8 @@ from neuvid.video.passthrough import (
     copied_packet,
     stream_fits,
 )
-from neuvid.video.planes import PictureConverter, make_picture, repeat_chroma
+from neuvid.video.planes import make_picture, repeat_chroma
+from neuvid.video.rgb import RgbConverter
 from neuvid.video.tags import add_tags, lost_tags
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names
@@ -192,8 +193,7 @@ class PictureSink:
     def __init__(self, folder: OutputFolder, info: ClipInfo) -> None:
         self._left_out = _LeftOut("a folder of pictures")
         self._folder = folder
-        self._info = info
-        self._converter = PictureConverter(PixelFormat.RGB)
+        self._converter = RgbConverter(info)
         self._encoder = CodecContext.create("png", "w")
         self._encoder.width, self._encoder.height = info.size.width, info.size.height
         self._encoder.pix_fmt = PixelFormat.RGB.value
@@ -208,10 +208,7 @@ class PictureSink:
 
     def write(self, frame: Frame) -> None:
         """Write the next picture."""
-        picture = make_picture(frame.planes, self._info.pixel_format.value)
-        picture.colorspace = self._info.colour.matrix
-        picture.color_range = self._info.colour.range
-        rgb = self._converter.convert(picture)
+        rgb = self._converter.picture(frame)
         rgb.pts = self._frames
         data = b"".join(bytes(packet) for packet in self._encoder.encode(rgb))
         (self._folder.path / f"{self._frames:08d}.png").write_bytes(data)
