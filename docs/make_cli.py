@@ -38,7 +38,7 @@ What comes back of a file:
 | subtitles | SRT, ASS, WebVTT, pictures of DVD and Blu-ray | mov_text | no, told |
 | chapters | yes | yes | no, told |
 | tags (title, artist, ...) | yes | those that mp4 has names for; others told | no, told |
-| languages, titles and flags of sound and subtitles | yes | yes | |
+| languages and titles of streams, flags of sound and subtitles | yes | yes | |
 | closed captions inside pictures, timecodes, fonts, covers, further videos, data | no, told at encoding | no, told at encoding | no, told at encoding |
 
 "Told" is a line `neuvid: note: ...`, at decoding unless it says otherwise.

@@ -96,7 +96,8 @@ def moving_clip(
 
     `audio` adds a stereo sine, in German and titled, from the first to the last picture or over
     `sound_span` in seconds; `subtitles` names the codec (mov_text, subrip, ass) of a French line
-    per second. `chapters` are starts and ends in milliseconds, with titles.
+    per second. A clip with `tags` has a video stream in French and titled, too. `chapters` are
+    starts and ends in milliseconds, with titles.
     """
     rgb = av.VideoFormat(coding.pixel_format).is_rgb
     info = moving_info(size, frame_rate, PixelFormat.RGB if rgb else PixelFormat.YUV420)
@@ -106,6 +107,7 @@ def moving_clip(
         sound = _add_sound(output, audio_codec) if audio else None
         lines = _add_subtitles(output, subtitles) if subtitles else None
         output.metadata.update(tags or {})
+        video.metadata.update({"title": "Hauptfilm", "language": "fra"} if tags else {})
         output.set_chapters([_chapter(*chapter) for chapter in chapters])
         if sound:
             _write_sound(output, sound, sound_span or (0, float(seconds)))

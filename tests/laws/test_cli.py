@@ -267,6 +267,7 @@ FAILURES = [
     ("encode raw.yuv x.nvid MODEL --frame-size 8x8 --fps 25", "100 bytes are no whole number"),
     ("encode raw.mp4 x.nvid MODEL", "raw.mp4: it is not a video"),
     ("encode cut.mp4 x.nvid MODEL", "cut.mp4: its index is missing"),
+    ("encode STREAM x.nvid MODEL", "moving.nvid: it is a neuvid stream already"),
     ("encode SOUND x.nvid MODEL", "it has no video stream"),
     ("decode nothing.nvid x.mp4 MODEL", "nothing.nvid: No such file"),
     ("decode CLIP x.mp4 MODEL", "moving.mp4: not a neuvid stream"),

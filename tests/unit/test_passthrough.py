@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from neuvid.errors import CorruptStream
 from neuvid.video.clip import ClipReader, create_clip, open_clip
 from neuvid.video.passthrough import PassthroughUnpacker, SoundPacket
+from neuvid.video.tags import title_of
 
 
 class Sound(NamedTuple):
@@ -390,6 +391,9 @@ def test_tags_and_chapters_stay(tmp_path: Path, suffix: str, audio: bool) -> Non
     notes = copy_clip(clip, tmp_path / f"out{suffix}")
     tags, chapters = told(tmp_path / f"out{suffix}")
     assert chapters == [(0.0, 0.2, "Eins"), (0.2, 0.4, "Zwei")]
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        video = container.streams.video[0]
+        assert (title_of(video), video.language) == ("Hauptfilm", "fra")
     lost = [name for name in TAGS if name not in tags]
     assert tags.items() <= TAGS.items() and len(lost) <= 1
     assert ["cannot hold the tags" in note for note in notes] == [True] * len(lost)

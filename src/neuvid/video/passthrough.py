@@ -30,7 +30,7 @@ from av.stream import Discard, Disposition, Stream
 
 from neuvid.errors import CorruptStream
 from neuvid.video.blocks import BlockFields, blob, signed, varint
-from neuvid.video.tags import Tags, read_tags, write_tags
+from neuvid.video.tags import Tags, read_tags, stream_tags, title_of, write_tags
 
 STREAMS, PACKETS, TAGS, PACKETS_WITH_SIDE_DATA = 1, 2, 3, 4  # kinds of blocks
 # Side data of packets: priming and padding, and what subtitles have beside their text
@@ -156,8 +156,7 @@ class PassthroughPacker:
             self._time_bases.append(stream.time_base)
             for number in (*stream.time_base.as_integer_ratio(), int(stream.disposition)):
                 body += varint(number)
-            title = stream.metadata.get("title") or stream.metadata.get("name", "")  # as in mp4
-            for text in (stream.metadata.get("language", ""), title):
+            for text in (stream.metadata.get("language", ""), title_of(stream)):
                 body += blob(text.encode())
             body += varint(PARAMETER_FORMATS.index(parameters[0])) + blob(parameters[1])
         return [_block(STREAMS, bytes(body))] if self.streams else []
@@ -319,8 +318,7 @@ def add_copied_stream(output: OutputContainer, sound: SoundStream) -> Stream:
     stream = _add_stream(output, sound.template)
     stream.time_base = sound.time_base
     stream.disposition = Disposition(sound.disposition)
-    tags = {"language": sound.language, "title": sound.title}
-    stream.metadata.update({tag: text for tag, text in tags.items() if text})
+    stream.metadata.update(stream_tags(sound.title, sound.language))
     if not isinstance(stream, AudioStream) or stream.codec_context is None:
         return stream
     if stream.layout.name == f"{stream.channels} channels":

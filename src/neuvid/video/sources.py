@@ -84,7 +84,7 @@ class StreamSource:
         self.passthrough: PassthroughPacker | None = None
         if with_passthrough:
             others = (stream for stream in container.streams if stream is not self._stream)
-            self.passthrough = PassthroughPacker(others, tags_of(container))
+            self.passthrough = PassthroughPacker(others, tags_of(container, self._stream))
         self._damaged = 0
         self._packets = self._demux()
 
@@ -291,6 +291,8 @@ def open_failure(name: str, error: Exception, head: bytes) -> UnreadableInput:
     if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
         if head[4:8] == b"ftyp":
             return UnreadableInput(name, "its index is missing (moov atom): it is cut off")
+        if head[1:5] == b"NVID":
+            return UnreadableInput(name, "it is a neuvid stream already")
         return UnreadableInput(name, "it is not a video that FFmpeg knows")
     return UnreadableInput(name, getattr(error, "strerror", None) or str(error))
 

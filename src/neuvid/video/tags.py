@@ -19,6 +19,7 @@ CHAPTER_LIMIT = 10_000
 TIME_LIMIT = 1 << 62  # ticks
 INT32_MAX = (1 << 31) - 1
 OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", "software"}
+NO_LANGUAGE = "und"
 NO_DATE = "1970-01-01T00:00:00"  # what tools write for a time of creation that they do not know
 
 
@@ -34,19 +35,20 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """Tags and chapters of a file."""
+    """Tags of a file and of its video stream, and chapters."""
 
     tags: dict[str, str] = field(default_factory=dict)
+    video: dict[str, str] = field(default_factory=dict)
     chapters: list[Chapter] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Say whether there is anything."""
-        return bool(self.tags or self.chapters)
+        return bool(self.tags or self.video or self.chapters)
 
     @property
     def contents(self) -> list[str]:
         """What there is, in words."""
-        tags = ["tags"] if self.tags else []
+        tags = ["tags"] if self.tags or self.video else []
         return tags + (["chapters"] if self.chapters else [])
 
     def moved(self, origin: Fraction) -> Tags:
@@ -60,8 +62,8 @@ class Tags:
         return replace(self, chapters=moved)
 
 
-def tags_of(container: Container) -> Tags:
-    """Return what a file says of itself, apart from what its container says of itself."""
+def tags_of(container: Container, video: Stream) -> Tags:
+    """Return what a file says of itself and its video, apart from what is its container's."""
     tags = {
         name: text
         for name, text in container.metadata.items()
@@ -72,12 +74,24 @@ def tags_of(container: Container) -> Tags:
         for each in container.chapters()
         if each["time_base"] and each["end"] >= each["start"]
     ]
-    return Tags(tags, chapters)
+    return Tags(tags, stream_tags(title_of(video), video.language or ""), chapters)
+
+
+def title_of(stream: Stream) -> str:
+    """Return a stream's title, empty where it has none."""
+    return stream.metadata.get("title") or stream.metadata.get("name", "")  # as in mp4
+
+
+def stream_tags(title: str, language: str) -> dict[str, str]:
+    """Return the tags of a stream, without those that say nothing."""
+    tags = {"title": title, "language": language}
+    return {name: text for name, text in tags.items() if text not in ("", NO_LANGUAGE)}
 
 
 def add_tags(output: OutputContainer, tags: Tags) -> None:
     """Write tags and chapters into a file whose header is not written yet."""
     output.metadata.update(tags.tags)
+    output.streams[0].metadata.update(tags.video)
     output.set_chapters(
         [
             {
@@ -109,7 +123,7 @@ def lost_tags(tags: Tags, container: str) -> list[str]:
 
 def write_tags(tags: Tags) -> bytes:
     """Return tags and chapters as bytes, up to the limits."""
-    body = _write(tags.tags)
+    body = _write(tags.tags) + _write(tags.video)
     for chapter in tags.chapters[:CHAPTER_LIMIT]:
         body += b"".join(map(varint, chapter.time_base.as_integer_ratio()))
         body += signed(chapter.start) + varint(chapter.end - chapter.start) + _write(chapter.tags)
@@ -118,7 +132,7 @@ def write_tags(tags: Tags) -> bytes:
 
 def read_tags(fields: BlockFields) -> Tags:
     """Read what `write_tags` wrote; raise CorruptStream for anything else."""
-    tags = _read(fields)
+    tags, video = _read(fields), _read(fields)
     chapters: list[Chapter] = []
     while fields.left:
         numerator, denominator = fields.varint(), fields.varint()
@@ -129,7 +143,7 @@ def read_tags(fields: BlockFields) -> Tags:
             raise CorruptStream("a chapter has no sound time, or there are too many")
         time_base = Fraction(numerator, denominator)
         chapters.append(Chapter(start, start + duration, time_base, _read(fields)))
-    return Tags(tags, chapters)
+    return Tags(tags, video, chapters)
 
 
 def _write(tags: dict[str, str]) -> bytes:
