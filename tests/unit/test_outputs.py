@@ -41,6 +41,15 @@ def test_a_named_pipe_is_written_to(tmp_path: Path, name: str) -> None:
             assert len(list(clip)) == 2
 
 
+def test_a_container_that_needs_seeking_says_so(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    reader = Thread(target=(tmp_path / "pipe.mp4").read_bytes)
+    reader.start()
+    with pytest.raises(UnwritableOutput, match="mp4 cannot be written to a pipe, mkv can"):
+        write(tmp_path / "pipe.mp4")
+    reader.join()
+
+
 def test_a_stream_goes_through_a_named_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

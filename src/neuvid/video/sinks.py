@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from errno import ESPIPE
 from fractions import Fraction
 from typing import Protocol, cast
 
@@ -65,6 +66,8 @@ class ContainerSink:
     def __init__(
         self, file: OutputFile, container: str, info: ClipInfo, sound_start: Fraction = Fraction(0)
     ) -> None:
+        if container != "matroska" and not file.file.seekable():
+            raise OSError(ESPIPE, f"{container} cannot be written to a pipe, mkv can")
         self.notes: list[str] = []
         self._file = file
         self._info = info
