@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 from clips import moving_clip, moving_frames, moving_info
 
+import neuvid
 from neuvid.codec.files import create_stream
 from neuvid.errors import UnreadableInput, UnwritableOutput
 from neuvid.video.clip import create_clip, open_clip
@@ -140,3 +144,22 @@ def test_what_comes_before_damage_can_be_kept(tmp_path: Path) -> None:
     assert clip.damage and clip.damage.endswith("cut.avi: it is cut off")
     with open_clip(whole, keep_going=True) as clip:
         assert len(list(clip)) == 12 and clip.damage is None
+
+
+@pytest.mark.parametrize(
+    ("closed", "command", "code", "reason"),
+    [
+        (">&-", "info x.nvid", 2, "Bad file descriptor\n"),
+        ("<&-", "info -", 2, "Bad file descriptor\n"),
+        ("<&- >&- 2>&-", "decode x.nvid x.yuv", 0, ""),
+    ],
+)
+def test_standard_streams_may_be_closed(
+    closed: str, command: str, code: int, reason: str, tmp_path: Path
+) -> None:
+    neuvid.write(tmp_path / "x.nvid", [np.zeros((16, 16, 3), np.uint8)], fps=25)
+    line = f"{sys.executable} -m neuvid {command} {closed}"
+    process = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == code
+    assert process.stderr.endswith(reason) and process.stderr.count("\n") == bool(reason)
+    assert (tmp_path / "x.yuv").exists() == ("decode" in command)

@@ -90,7 +90,8 @@ class Source:
         try:
             piece = self._read(_PIECE)
         except OSError as error:
-            raise UnreadableInput(getattr(self._file, "name", "the stream"), str(error)) from error
+            name, reason = getattr(self._file, "name", "the stream"), error.strerror or str(error)
+            raise UnreadableInput(name, reason) from error
         self._held += piece
         self.received += len(piece)
         return bool(piece)

@@ -88,6 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """Run `neuvid` as a program."""
+    _stand_in_for_closed_streams()
     heeded = [each for each in ENDING_SIGNALS if signal.getsignal(each) != signal.SIG_IGN]  # nohup
     for each in heeded:
         signal.signal(each, lambda number, _: sys.exit(128 + number))
@@ -99,6 +100,15 @@ def run() -> None:
     except OSError:  # told already; Python must not try again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Keep files from the numbers of standard streams that are closed; using those fails."""
+    useless = {"stdin": os.O_WRONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
+    for name, flags in useless.items():
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
 
 
 def _fail(reason: str) -> int:
