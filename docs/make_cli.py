@@ -35,10 +35,10 @@ What comes back of a file:
 | pictures | H.264 that looks the same | H.264 that looks the same | exactly as decoded |
 | sound | the same packets: any codec that Matroska holds, G.711, ADPCM, WMA and LATM too | the same packets: AAC, MP3, AC-3, ALAC, PCM and more; G.711 and AMR in mov alone | no, told |
 | priming and padding of sound, which are not played | what Matroska told; priming of AAC in mp4 is heard before the first picture | priming | |
-| subtitles | SRT, ASS, WebVTT, pictures of DVD and Blu-ray | mov_text | no, told |
+| subtitles | SRT, ASS, WebVTT | mov_text | no, told |
 | chapters | yes | yes | no, told |
 | tags (title, artist, ...) | yes | those that mp4 has names for; others told | no, told |
-| languages and titles of streams, flags of sound and subtitles | yes | yes | |
+| languages and titles of streams, flags of sound and subtitles | yes | yes, but mov has no word for some languages | |
 | closed captions inside pictures, timecodes, fonts, covers, further videos, data | no, told at encoding | no, told at encoding | no, told at encoding |
 
 "Told" is a line `neuvid: note: ...`, at decoding unless it says otherwise.
