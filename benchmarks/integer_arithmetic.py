@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from neuvid.bitstream.packet import Packet
-from neuvid.codec.decoder import Decoder, header_of
+from neuvid.codec.decoder import Decoder
 from neuvid.codec.encoder import Encoder
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
 from neuvid.rate.controller import FixedQuality

@@ -8,8 +8,9 @@ from itertools import chain
 import torch
 
 from neuvid.bitstream.packet import Packet
-from neuvid.codec.decoder import Decoder, header_of
+from neuvid.codec.decoder import Decoder
 from neuvid.codec.encoder import Encoder
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.rate.controller import FixedQuality, RateController

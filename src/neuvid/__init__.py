@@ -24,10 +24,11 @@ _NAMES = {  # of each module
     "neuvid.choice": "FrameChoice FrameKind",
     "neuvid.codec.arrays": "Video VideoFrame read write",
     "neuvid.codec.clips": "encode_clip",
-    "neuvid.codec.decoder": "Decoder header_of",
+    "neuvid.codec.decoder": "Decoder",
     "neuvid.codec.encoder": "Encoder",
     "neuvid.codec.files": "open_stream",
     "neuvid.codec.goals": "BitrateController RateGoal",
+    "neuvid.codec.headers": "header_of",
     "neuvid.codec.passes": "PassesReport TotalGoal encode_in_passes",
     "neuvid.codec.schedule": "Schedule",
     "neuvid.codec.statistics": "StreamStatistics",
@@ -42,6 +43,7 @@ _NAMES = {  # of each module
     "neuvid.rate.guard": "BufferGuard",
     "neuvid.video.clip": "RawFormat create_clip open_clip",
     "neuvid.video.frame": "ClipInfo ColourTags Frame FrameSize PixelFormat",
+    "neuvid.video.orientation": "Orientation",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

@@ -15,11 +15,11 @@ from neuvid.codec.arrays import read as read
 from neuvid.codec.arrays import write as write
 from neuvid.codec.clips import encode_clip as encode_clip
 from neuvid.codec.decoder import Decoder as Decoder
-from neuvid.codec.decoder import header_of as header_of
 from neuvid.codec.encoder import Encoder as Encoder
 from neuvid.codec.files import open_stream as open_stream
 from neuvid.codec.goals import BitrateController as BitrateController
 from neuvid.codec.goals import RateGoal as RateGoal
+from neuvid.codec.headers import header_of as header_of
 from neuvid.codec.passes import PassesReport as PassesReport
 from neuvid.codec.passes import TotalGoal as TotalGoal
 from neuvid.codec.passes import encode_in_passes as encode_in_passes
@@ -62,3 +62,4 @@ from neuvid.video.frame import ColourTags as ColourTags
 from neuvid.video.frame import Frame as Frame
 from neuvid.video.frame import FrameSize as FrameSize
 from neuvid.video.frame import PixelFormat as PixelFormat
+from neuvid.video.orientation import Orientation as Orientation

@@ -12,8 +12,8 @@ from conftest import FAMILIES, save_untrained
 
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, quality_of
-from neuvid.codec.decoder import header_of
 from neuvid.codec.encoder import Encoder
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
 from neuvid.codec.statistics import packet_bytes
 from neuvid.models.checkpoint import LoadedModel, load_model

@@ -15,8 +15,9 @@ from sessions import QUALITY, decode, encode
 from neuvid.bitstream.container import PacketWriter
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import ROUTES, FrameChoice, FrameKind
-from neuvid.codec.decoder import Decoder, header_of
+from neuvid.codec.decoder import Decoder
 from neuvid.codec.encoder import PACKETS_IN_WORK, Encoder
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import LEVEL_PATTERN, Schedule
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model

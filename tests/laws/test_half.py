@@ -15,7 +15,7 @@ from test_motion import TINY, save_untrained
 from torch import Tensor
 
 from neuvid.choice import FrameChoice, FrameKind
-from neuvid.codec.decoder import header_of
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import SymbolWriter
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, shipped_weights

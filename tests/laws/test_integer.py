@@ -20,8 +20,9 @@ from neuvid import _integer
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.codec.clips import encode_clip
-from neuvid.codec.decoder import Decoder, header_of
+from neuvid.codec.decoder import Decoder
 from neuvid.codec.encoder import Encoder
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
 from neuvid.codec.streams import decode_stream
 from neuvid.entropy.coder import RateEstimator

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.cli.main import main
-from neuvid.codec.decoder import Decoder, header_of
+from neuvid.codec.decoder import Decoder
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
 from neuvid.entropy.coder import LatentCoder, RateEstimator, SymbolReader, SymbolWriter
 from neuvid.entropy.distributions import LAW_ROWS

@@ -16,8 +16,8 @@ from torch import Tensor
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.cli.main import main
-from neuvid.codec.decoder import header_of
 from neuvid.codec.encoder import PACKETS_UNKNOWN, REFRESH_WORTH, Encoder
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import AUTO, LEVEL_PATTERN, Schedule, read_refresh_period
 from neuvid.codec.statistics import packet_bytes
 from neuvid.entropy.coder import SymbolWriter

@@ -79,6 +79,8 @@ headers = st.builds(
     colour_primaries=code_points,
     colour_transfer=code_points,
     total_frames=st.integers(0, 2**48 - 1),
+    chroma_location=st.integers(0, 6),
+    display_matrix=st.sampled_from([b"", bytes(range(36))]),
 )
 choices = st.builds(
     FrameChoice,
@@ -227,18 +229,20 @@ WIDTH = BODY.index(77)  # before it are the arithmetic, the levels and the route
         (0, b"\x00", "length is 0"),
         (len(BODY), b"\x00", "after its last field"),
         (len(BODY) - 1, b"", "past the end"),
+        (len(BODY) - 2, b"\x07", "chroma_location is 7"),
+        (len(BODY) - 1, b"\x01\x00", "display_matrix is"),
     ],
 )
 def test_a_hostile_header_is_corrupt(place: int, new: bytes, message: str) -> None:
     body = BODY[:place] + new + BODY[place + max(len(new), 1) :]
-    data = MAGIC + b"\x01" + write_varint(len(body)) + body
+    data = MAGIC + b"\x02" + write_varint(len(body)) + body
     with pytest.raises(CorruptStream, match=message):
         read(data + crc32(data).to_bytes(4, "big"))
 
 
 def test_another_version_is_named_with_those_known() -> None:
-    with pytest.raises(UnknownVersion, match="version is 2; known are 1"):
-        read(MAGIC + b"\x02")
+    with pytest.raises(UnknownVersion, match="version is 3; known are 1, 2"):
+        read(MAGIC + b"\x03")
 
 
 @pytest.mark.parametrize("data", [b"RIFF....AVI ", b"\x89PNG\r\n", b"hi\n"])
@@ -509,7 +513,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Any) -> None:
         PacketReader(file)
 
 
-# Version 1, byte by byte; docs/bitstream.md explains this stream
+# Byte by byte; docs/bitstream.md explains this stream
 
 
 GOLDEN_PACKETS: Written = [
@@ -518,7 +522,8 @@ GOLDEN_PACKETS: Written = [
     Packet(FrameChoice(FrameKind.INTER, 20.25, 1, 2, True), b"\xcc", True, 33, 1),
     Packet(FrameChoice(FrameKind.INTER, 63.0), b"", False, 70, 2),
 ]
-GOLDEN = """
+GOLDEN_END = 150
+GOLDEN_VERSION_1 = """
 894e5649440a01 31 0872742d736d616c6c 000102030405060708090a0b0c0d0e0f 03 03 04 4d 30 00 08
 c0753083e9 0183e8 00 0101 00 02 00 02 02 00 0316a7cc
 ffe44e56 00 00 00 c076e0 aabb 5de3919c
@@ -528,12 +533,39 @@ ff01 06 af40 57a745ae
 ff03 0b 03 67 03 1857ec73 01 00003d c7338bae
 ff04 00000012 533fdde7
 """
+GOLDEN = """
+894e5649440a02 33 0872742d736d616c6c 000102030405060708090a0b0c0d0e0f 03 03 04 4d 30 00 08
+c0753083e9 0183e8 00 0101 00 02 00 02 02 00 00 00 3ed49739
+ffe44e56 00 00 00 c076e0 aabb 5de3919c
+ff02 03736e64 da65c380
+00003ebb cc c88fc75f
+ff01 06 af40 57a745ae
+ff03 0c 03 8096 03 1857ec73 01 00003f 401ea350
+ff04 00000013 2438ed71
+"""
 
 
-def test_the_bytes_of_version_1_stay_as_they_are() -> None:
-    data, _ = write(GOLDEN_PACKETS)
-    assert data == bytes.fromhex(GOLDEN)
-    assert list(read(bytes.fromhex(GOLDEN))) == GOLDEN_PACKETS
+@pytest.mark.parametrize(("text", "end"), [(GOLDEN_VERSION_1, 103), (GOLDEN, GOLDEN_END)])
+def test_streams_of_all_versions_are_read(text: str, end: int) -> None:
+    reader = read(bytes.fromhex(text))
+    assert reader.header == HEADER
+    assert (list(reader), reader.end) == (GOLDEN_PACKETS, end)
+
+
+def test_the_bytes_of_version_2_stay_as_they_are() -> None:
+    file = io.BytesIO()
+    writer = PacketWriter(file, HEADER)
+    put(writer, GOLDEN_PACKETS)
+    writer.finish(GOLDEN_END)
+    assert file.getvalue() == bytes.fromhex(GOLDEN)
+
+
+@pytest.mark.parametrize("end", [69, 2**61 + 1])
+def test_the_last_frame_ends_after_it_begins(end: int) -> None:
+    writer = PacketWriter(io.BytesIO(), HEADER)
+    put(writer, GOLDEN_PACKETS)
+    with pytest.raises(InvalidSetting, match=f"end is {end}"):
+        writer.finish(end)
 
 
 def test_the_documented_example_is_this_stream() -> None:

@@ -19,6 +19,7 @@ from clips import assert_same, moving_frames, moving_info
 from neuvid.errors import InvalidSetting, UnwritableOutput
 from neuvid.video.clip import RawFormat, create_clip, open_clip
 from neuvid.video.frame import ClipInfo, ColourTags, Frame, FrameSize, PixelFormat, plane_shapes
+from neuvid.video.orientation import Orientation
 
 SIZES = [(64, 48), (33, 35), (1, 1), (34, 35)]
 INFO = moving_info()
@@ -109,9 +110,9 @@ def test_h264_keeps_times_and_tags(tmp_path: Path, suffix: str) -> None:
         INFO,
         time_base=Fraction(1, 1000 if suffix == ".mkv" else 90000),
         start=2090,
-        colour=ColourTags(matrix=9, range=2, primaries=9, transfer=16),
+        colour=ColourTags(9, 2, primaries=9, transfer=16, chroma_location=3),
         sample_aspect=Fraction(4, 3),
-        rotation=90,
+        orientation=Orientation.turned(90),
     )
     times = [2090, 2123, 2190, 2200, 2999, 5000, 5001, 9000]
     frames = [replace(f, pts=t) for f, t in zip(moving_frames(info, 8), times, strict=True)]
@@ -124,7 +125,7 @@ def test_h264_keeps_times_and_tags(tmp_path: Path, suffix: str) -> None:
     assert read_times == [time - times[0] for time in times]
     assert back.colour == info.colour
     assert back.sample_aspect == info.sample_aspect
-    assert back.rotation == 90
+    assert back.orientation == info.orientation
 
 
 def test_odd_sized_h264_comes_back_as_420(tmp_path: Path) -> None:

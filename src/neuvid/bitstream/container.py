@@ -39,6 +39,7 @@ from neuvid.choice import FrameKind
 from neuvid.errors import CorruptStream, InvalidSetting, UnreadableInput, UnwritableOutput
 
 SALVAGE_EFFORT = 16  # bytes that salvage may examine in vain per byte of the stream
+END_LIMIT = 2 * PTS_LIMIT  # of the last frame
 _FREE_BYTES = 1 << 16  # added to the bytes of the stream, so that a short stream is not given up
 _FAILURE_BYTES = 1 << 10  # what a failed reading counts beside the bytes it examined
 
@@ -65,7 +66,11 @@ class _Progress:
         self.number, self.pts = packet.number + 1, packet.pts
         self.timing, self.checksum = timing, checksum
         self.index.frames = self.number
-        self.index.duration = self.expected_pts(self.number, timing) - self.index[0].pts
+        self.end_at(self.expected_pts(self.number, timing))
+
+    def end_at(self, pts: int) -> None:
+        """Let the last frame end at `pts`."""
+        self.index.duration = pts - self.index[0].pts
 
 
 class PacketWriter:
@@ -125,8 +130,17 @@ class PacketWriter:
             self._put(packet + CHECKSUM.write(crc32(packet)))
             self._progress.index.add_passthrough(chunk.data)
 
-    def finish(self) -> None:
-        """Write the index and the end; nothing can be written afterwards."""
+    def finish(self, end: int | None = None) -> None:
+        """Write the index and the end; nothing can be written afterwards.
+
+        The last frame ends at the pts `end`, or else where a frame is expected after it. Raises
+        InvalidSetting for an end out of range, such as before the frame begins.
+        """
+        if end is not None and self._progress.number:
+            if not self._progress.pts <= end <= END_LIMIT:
+                expected = f"{self._progress.pts}..{END_LIMIT}"
+                raise InvalidSetting("end", got=end, expected=expected)
+            self._progress.end_at(end)
         self._put(write_ending(self._progress.index))
         self._finished = True
 
@@ -167,6 +181,7 @@ class PacketReader:
 
     Iterating yields the packets in the order of the file. At damage it raises CorruptStream, and
     Truncated when the bytes end early; every packet that it yielded was intact and in its place.
+    `end` is the pts at which the last frame ends, None before the stream was read to its end.
     After an error, `resume` goes on behind the damage, or iterating raises the error again.
 
     Raises CorruptStream when the header is damaged, UnknownVersion when the stream is of a newer
@@ -179,6 +194,7 @@ class PacketReader:
         source = Source(file)
         self.header = read_header(source)
         self._begin(source, frame=0)
+        self.end: int | None = None
         self._whole = True  # no packet was left out so far
 
     def _begin(self, source: Source, frame: int) -> None:
@@ -293,6 +309,11 @@ class PacketReader:
         index, progress = read_ending(self._source), self._progress
         if index.frames != progress.number:
             raise CorruptStream(f"the stream has {progress.number} of {index.frames} frames")
+        end = index[0].pts + index.duration if index.frames else None
+        if end is not None and progress.pts <= end <= END_LIMIT:
+            self.end = end
+            if self._whole:
+                progress.end_at(end)
         if self._whole and index != progress.index:
             raise CorruptStream("the index is not that of the stream")
         self._finished = True

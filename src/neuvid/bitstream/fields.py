@@ -6,7 +6,7 @@ Their order is the order of their bytes. Numbers are big-endian.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Generic, Protocol, Self, TypeVar, get_type_hints
@@ -179,6 +179,12 @@ def octets(size: int) -> Codec[bytes]:
     )
 
 
+def optional_octets(size: int) -> Codec[bytes]:
+    """No bytes or exactly `size`, after a varint that counts them."""
+    data = blob(0, size)
+    return Codec(f"0 or {size} bytes", lambda value: len(value) in (0, size), data.write, data.read)
+
+
 def one_of(*names: str) -> Codec[str]:
     """One of `names`, as its place among them in one byte."""
 
@@ -228,9 +234,13 @@ class Record:
         return b"".join(codec.write(getattr(self, name)) for name, _, codec in layout)
 
     @classmethod
-    def read(cls, source: ByteSource) -> Self:
-        """Read all fields, in order; raise CorruptStream when one is out of range."""
-        values = {name: codec.read(source) for name, _, codec in _layout(cls)}
+    def read(cls, source: ByteSource, absent: Collection[str] = ()) -> Self:
+        """Read all fields but those that are absent, in order.
+
+        Raises CorruptStream when one is out of range.
+        """
+        layout = _layout(cls)
+        values = {name: codec.read(source) for name, _, codec in layout if name not in absent}
         try:
             return cls(**values)
         except InvalidSetting as error:

@@ -16,6 +16,7 @@ from neuvid.bitstream.fields import (
     fixed,
     octets,
     one_of,
+    optional_octets,
     ratio,
     read_varint,
     signed,
@@ -27,7 +28,8 @@ from neuvid.choice import LEVELS, QUALITIES, QUALITY_FRACTIONS, ROUTES, FrameCho
 from neuvid.errors import CorruptStream, InvalidSetting, UnknownVersion
 
 MAGIC = b"\x89NVID\n"  # the high bit and the newline show transfers that change bytes
-VERSIONS = (1,)
+VERSIONS = (1, 2)
+SINCE_2 = ("chroma_location", "display_matrix")  # fields that a header of version 1 lacks
 # Beginnings of packets. A first byte below FF begins an inter packet of the short form.
 SYNC_MARKER = b"\xff\xe4NV"  # of every intra packet
 LONG_INTER, PASSTHROUGH, INDEX, END = b"\xff\x01", b"\xff\x02", b"\xff\x03", b"\xff\x04"
@@ -51,10 +53,12 @@ class StreamHeader(Record):
     `checkpoint` is the first half of the SHA-256 of the model's checkpoint. The levels and routes
     of its frames are below `levels` and `routes`. `frame_rate` is in
     frames per second, `time_base` in seconds per unit of presentation time (pts), `first_pts`
-    the pts of frame 0. `rotation` is how far a player turns the picture counter-clockwise, in
-    degrees, -180..180. The colour fields are code points of ITU-T H.273, where 2 is unspecified;
-    `colour_range` alone is 0 (unspecified), 1 (limited) or 2 (full). `total_frames` is what the
-    writer expected at the start, 0 where it did not know.
+    the pts of frame 0. The colour fields are code points of ITU-T H.273, where 2 is unspecified;
+    `colour_range` alone is 0 (unspecified), 1 (limited) or 2 (full), and `chroma_location` is
+    that of ColourTags. `total_frames` is what the writer expected at the start, 0 where it did
+    not know. `display_matrix` holds the nine numbers of an Orientation, 4 bytes each, or nothing
+    where it is the usual one. Streams of version 1 have a `rotation` instead, by which a player
+    turns the picture counter-clockwise, in degrees, -180..180.
 
     Raises InvalidSetting when a field is out of range.
     """
@@ -78,6 +82,8 @@ class StreamHeader(Record):
     colour_primaries: Annotated[int, fixed(1)] = 2
     colour_transfer: Annotated[int, fixed(1)] = 2
     total_frames: Annotated[int, whole(0, FRAME_LIMIT)] = 0
+    chroma_location: Annotated[int, fixed(1, maximum=6)] = 0
+    display_matrix: Annotated[bytes, optional_octets(36)] = b""
 
     @property
     def frame_duration(self) -> Fraction:
@@ -107,7 +113,7 @@ def read_header(source: ByteSource) -> StreamHeader:
     if CHECKSUM.read(source) != crc32(MAGIC + version + _HEADER.write(body)):
         raise CorruptStream("the checksum of the header does not match")
     cursor = Cursor(body)
-    header = StreamHeader.read(cursor)
+    header = StreamHeader.read(cursor, absent=SINCE_2 if version[0] < 2 else ())
     cursor.end()
     return header
 

@@ -14,6 +14,7 @@ from neuvid.choice import FrameKind
 from neuvid.cli.options import Json
 from neuvid.cli.output import numbers_of, print_json, print_rows, print_values
 from neuvid.codec.files import open_stream
+from neuvid.codec.headers import clip_of
 from neuvid.codec.statistics import Tally
 
 
@@ -35,6 +36,7 @@ def info(
         try:
             for stored in reader.stored_packets():
                 survey.add(stored)
+            survey.finish()
         finally:
             if json:
                 print_json(survey.numbers())
@@ -63,6 +65,9 @@ class _Survey:
         self._qualities.add(float(choice.quality))  # type: ignore[arg-type]
         if self._with_rows:
             self.rows.append(_row(stored.packet, stored, self._reader.header.time_base))
+
+    def finish(self) -> None:
+        self._tally.end = self._reader.end
 
     def numbers(self) -> dict[str, object]:
         """What was counted, for machines."""
@@ -117,11 +122,14 @@ def _header_values(header: StreamHeader) -> dict[str, str]:
         header.colour_range,
         header.colour_primaries,
         header.colour_transfer,
+        header.chroma_location,
     )
+    orientation = clip_of(header).orientation
     return {
         "model": f"{header.model}, checkpoint {header.checkpoint.hex()}, {header.arithmetic}",
         "frame size": f"{header.width}x{header.height}, {header.pixel_format}",
         "frame rate": f"{float(header.frame_rate):.6g} per second ({header.frame_rate})",
-        "pixel aspect": f"{header.sample_aspect_ratio}, turned by {header.rotation} degrees",
-        "colour": "matrix {}, range {}, primaries {}, transfer {}".format(*colour),
+        "pixel aspect": str(header.sample_aspect_ratio),
+        "shown": "upright" if orientation.is_upright else str(orientation),
+        "colour": "matrix {}, range {}, primaries {}, transfer {}, chroma at {}".format(*colour),
     }

@@ -8,9 +8,9 @@ from typing import TypeAlias
 from neuvid.bitstream.container import PacketWriter
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import quality_of
-from neuvid.codec.decoder import header_of
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.files import StreamPath, create_stream
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
 from neuvid.codec.statistics import StreamStatistics, Tally
 from neuvid.models.checkpoint import LoadedModel
@@ -57,7 +57,7 @@ def encode_clip(
                 progress(stream.statistics())
         stream.write_frames(encoder.flush())
         stream.write_sound(clip.passthrough_chunks())
-        stream.finish()
+        stream.finish(clip.end)
         return stream.statistics()
 
 
@@ -70,7 +70,6 @@ class _StreamWriter:
         self._writer = writer
         self._meter = meter
         self._tally = Tally(writer.header, expected_frames)
-        self.finish = writer.finish
 
     def write_frames(self, packets: list[Packet]) -> None:
         for packet in packets:
@@ -87,6 +86,10 @@ class _StreamWriter:
         for data in chunks:
             self._writer.write_passthrough(data)
             self._tally.add_passthrough(data)
+
+    def finish(self, end: int) -> None:
+        self._writer.finish(end)
+        self._tally.end = end
 
     def statistics(self) -> StreamStatistics:
         return self._tally.statistics(self._writer.bytes_written)

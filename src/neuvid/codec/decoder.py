@@ -11,59 +11,16 @@ import torch
 
 from neuvid.bitstream.packet import Packet, StreamHeader
 from neuvid.choice import FrameKind
+from neuvid.codec.headers import clip_of
 from neuvid.entropy.coder import SymbolReader
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting, ModelMismatch
 from neuvid.models.base import GRID, State
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.video.colour import tensor_to_frame
-from neuvid.video.frame import ClipInfo, ColourTags, Frame, FrameSize, PixelFormat
+from neuvid.video.frame import Frame
 
 FRAMES_IN_WORK = 1  # frames being rendered while the next one is decoded
 MAX_PIXELS = 8192 * 4320  # of a frame; a stream's header alone must not claim more memory
-
-
-def header_of(model: LoadedModel, clip: ClipInfo) -> StreamHeader:
-    """Return the header of a stream that codes `clip` with `model`."""
-    return StreamHeader(
-        model=model.name,
-        checkpoint=model.digest,
-        arithmetic=model.arithmetic.value,
-        levels=model.network.levels,
-        routes=model.network.routes,
-        width=clip.size.width,
-        height=clip.size.height,
-        pixel_format=clip.pixel_format.value,
-        frame_rate=clip.frame_rate,
-        time_base=clip.time_base,
-        first_pts=clip.start,
-        sample_aspect_ratio=clip.sample_aspect,
-        rotation=clip.rotation,
-        colour_matrix=clip.colour.matrix,
-        colour_range=clip.colour.range,
-        colour_primaries=clip.colour.primaries,
-        colour_transfer=clip.colour.transfer,
-        total_frames=clip.frame_count or 0,
-    )
-
-
-def clip_of(header: StreamHeader) -> ClipInfo:
-    """Return what a stream's header says of its clip."""
-    return ClipInfo(
-        size=FrameSize(header.width, header.height),
-        pixel_format=PixelFormat(header.pixel_format),
-        frame_rate=header.frame_rate,
-        time_base=header.time_base,
-        start=header.first_pts,
-        colour=ColourTags(
-            header.colour_matrix,
-            header.colour_range,
-            header.colour_primaries,
-            header.colour_transfer,
-        ),
-        sample_aspect=header.sample_aspect_ratio,
-        rotation=header.rotation,
-        frame_count=header.total_frames or None,
-    )
 
 
 class Decoder:

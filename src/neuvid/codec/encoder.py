@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, FrameKind
-from neuvid.codec.decoder import header_of
+from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import CutDetector, Schedule
 from neuvid.codec.statistics import packet_bytes
 from neuvid.entropy.coder import SymbolWriter

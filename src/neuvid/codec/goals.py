@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from neuvid.bitstream.packet import write_header
-from neuvid.codec.decoder import header_of
+from neuvid.codec.headers import header_of
 from neuvid.errors import InvalidSetting
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.rate.agent import RateControlAgent

@@ -77,6 +77,7 @@ class Tally:
         self.frames = 0
         self.payload_bytes = 0
         self.passthrough_bytes = 0
+        self.end: int | None = None  # pts at which the last frame ends, if that is known
         self._header = header
         self._expected_frames = expected_frames
         self._first_pts = self._last_pts = 0
@@ -100,7 +101,8 @@ class Tally:
     def statistics(self, stream_bytes: int) -> StreamStatistics:
         """Return the counts; `stream_bytes` is the size of all that was counted."""
         header = self._header
-        shown = self._last_pts - self._first_pts + header.frame_duration if self.frames else 0
+        end = self._last_pts + header.frame_duration if self.end is None else self.end
+        shown = end - self._first_pts if self.frames else 0
         return StreamStatistics(
             pixels=header.width * header.height,
             frames=self.frames,

@@ -94,6 +94,7 @@ def decode_stream(
                 output.write(item)
                 if progress:
                     progress(decoding.statistics())
+            writer.end = decoding.end
             if not writer.frames_written:
                 raise CorruptStream(damage.first or "the stream has no frame")
         return DecodeReport(
@@ -187,6 +188,7 @@ def _check(reader: PacketReader) -> StreamStatistics:
     tally = Tally(reader.header, reader.total_frames)
     for packet in reader:
         tally.add(packet)
+    tally.end = reader.end
     return tally.statistics(reader.position)
 
 
@@ -219,6 +221,7 @@ class _Decoding:
         self._reader = reader
         self._decoder = decoder
         self._damage = damage
+        self._cut: _Cut | None = None
         self._total = reader.total_frames
         self._head: list[bytes] = []  # sound from before the place that was sought
         self._begin(0, first_byte=0)
@@ -233,10 +236,18 @@ class _Decoding:
         if intra:
             self._reader.seek(intra.pts - round(SOUND_PREROLL / time_base))
             self._begin(intra.number, first_byte=self._reader.position)
-        return _Cut(first.pts, first.pts * time_base)
+        self._cut = _Cut(first.pts, first.pts * time_base)
+        return self._cut
+
+    @property
+    def end(self) -> int | None:
+        """When the last frame ends, counted from the cut if there is one; None where unknown."""
+        end, cut = self._reader.end, self._cut
+        return end - cut.first_pts if end is not None and cut else end
 
     def statistics(self) -> StreamStatistics:
         """Return what was decoded so far."""
+        self._tally.end = self._reader.end
         return self._tally.statistics(self._reader.position - self._first_byte)
 
     def __iter__(self) -> Iterator[Frame | bytes]:

@@ -19,7 +19,9 @@ class ArraySource:
 
     name = "the frames"
     all_rgb = True
+    chroma_location = field_order = 0
     begin: int | None = 0
+    end: int | None = None
     sample_aspect = Fraction(1)
     passthrough: PassthroughPacker | None = None
 
@@ -46,7 +48,7 @@ class ArraySource:
             if array.dtype != np.uint8 or not fits or shape != expected:
                 got = f"{array.dtype} {shape}"
                 raise InvalidSetting(f"frame {number}", got=got, expected=f"uint8 {expected}")
-            yield number, make_picture((array,), "rgb24")
+            yield TimedPicture(number, make_picture((array,), "rgb24"))
 
     def finish_passthrough(self, end: Fraction) -> None:
         """Do nothing: arrays have no sound."""

@@ -15,9 +15,10 @@ import av
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, plane_shapes
 from neuvid.video.outputs import GivenFile, OutputFolder, is_written_through, open_output
+from neuvid.video.photographs import PictureFiles, is_animated
 from neuvid.video.reader import ClipReader
 from neuvid.video.sinks import CONTAINERS, ContainerSink, PictureSink, PlanesSink, Sink
-from neuvid.video.sources import PictureFiles, PictureSource, StreamSource, open_failure
+from neuvid.video.sources import PictureSource, StreamSource, open_failure
 from neuvid.video.writer import ClipWriter, writing
 
 __all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
@@ -117,9 +118,16 @@ def _picture_files(source: ClipPath, rate: Fraction) -> PictureFiles | None:
         if not paths:
             raise UnreadableInput(source, "the folder holds no png or jpg pictures")
         return PictureFiles(str(source), paths, rate)
-    if path.suffix.lower() in PICTURE_SUFFIXES and path.exists():
+    if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file() and not _moves(path):
         return PictureFiles(str(source), [path], rate)
     return None
+
+
+def _moves(path: Path) -> bool:
+    try:
+        return is_animated(path.read_bytes())
+    except OSError as error:
+        raise UnreadableInput(path, error.strerror or "it cannot be opened") from error
 
 
 def _is_picture(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from typing import TypeAlias
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuvid.errors import InvalidSetting
+from neuvid.video.orientation import Orientation
 
 MAX_SIDE = 65535  # pixels
 MAX_RATE = 10_000  # frames per second
 RATE_DENOMINATOR = 1001  # of 24000/1001 and its like
+CENTRE = 2  # chroma location of ColourTags
 RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722  # luma weights of ITU-R BT.709
 
 Plane: TypeAlias = NDArray[np.uint8]
@@ -58,13 +60,16 @@ class FrameSize:
 class ColourTags:
     """What the samples mean, as code points of ITU-T H.273, 0..255; neuvid only carries them.
 
-    `range` is 0 (unspecified), 1 (limited) or 2 (full); in the others 2 is "unspecified".
+    `range` is 0 (unspecified), 1 (limited) or 2 (full); in the next three 2 is "unspecified".
+    `chroma_location` says where chroma samples of 4:2:0 lie between those of luma: 0
+    (unspecified), 1 (left), 2 (centre), 3 (top left), 4 (top), 5 (bottom left) or 6 (bottom).
     """
 
     matrix: int = 2
     range: int = 0
     primaries: int = 2
     transfer: int = 2
+    chroma_location: int = 0
 
     def __post_init__(self) -> None:
         for tag in ("matrix", "primaries", "transfer"):
@@ -72,6 +77,8 @@ class ColourTags:
                 raise InvalidSetting(f"colour {tag}", got=getattr(self, tag), expected="0..255")
         if not 0 <= self.range <= 2:
             raise InvalidSetting("colour range", got=self.range, expected="0..2")
+        if not 0 <= self.chroma_location <= 6:
+            raise InvalidSetting("chroma location", got=self.chroma_location, expected="0..6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +86,8 @@ class ClipInfo:
     """What holds for all frames of a clip.
 
     A frame's `pts` counts units of `time_base` seconds; `start` is that of the first frame.
-    `sample_aspect` is the width of a pixel over its height. `rotation` is how far a player
-    turns the picture counter-clockwise, in degrees; the frames are stored unturned.
+    `sample_aspect` is the width of a pixel over its height. `orientation` is how a player turns
+    and mirrors the frames.
     `frame_count` is an estimate, None where the clip cannot tell.
 
     Raises InvalidSetting for rates, time bases and aspects that are not positive.
@@ -93,13 +100,26 @@ class ClipInfo:
     start: int = 0
     colour: ColourTags = field(default_factory=ColourTags)
     sample_aspect: Fraction = Fraction(1)
-    rotation: int = 0
+    orientation: Orientation = field(default_factory=Orientation)
     frame_count: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("frame_rate", "time_base", "sample_aspect"):
             if getattr(self, name) <= 0:
                 raise InvalidSetting(name, got=str(getattr(self, name)), expected="above 0")
+
+    @property
+    def shown(self) -> ClipInfo:
+        """What holds for the frames once they are turned as they are shown."""
+        if self.orientation.is_upright:
+            return self
+        size, aspect = self.size, self.sample_aspect
+        if self.orientation.swaps_sides:
+            size, aspect = FrameSize(size.height, size.width), 1 / aspect
+        centred = self.colour.chroma_location == CENTRE
+        colour = self.colour if centred else replace(self.colour, chroma_location=0)
+        upright = Orientation()
+        return replace(self, size=size, sample_aspect=aspect, colour=colour, orientation=upright)
 
     @property
     def frame_ticks(self) -> int:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from typing import cast
+
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
+from av.buffer import Buffer
+from av.sidedata.sidedata import Type
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from neuvid.errors import InvalidSetting
 from neuvid.video.frame import ColourTags, PixelFormat, Plane
+from neuvid.video.orientation import Orientation
 
 UNSPECIFIED = 2  # matrix, primaries and transfer of ColourTags
 RGB_MATRIX = 0
@@ -93,18 +100,40 @@ def is_rgb(picture: VideoFrame) -> bool:
     return picture.format.is_rgb or picture.format.has_palette
 
 
-def colour_tags(picture: VideoFrame, pixel_format: PixelFormat) -> ColourTags:
-    """Return the tags of a picture once it has been converted to `pixel_format`."""
+def colour_tags(
+    picture: VideoFrame, pixel_format: PixelFormat, chroma_location: int = 0
+) -> ColourTags:
+    """Return the tags of a picture once it has been converted to `pixel_format`.
+
+    `chroma_location` is that of its stream.
+    """
     primaries, transfer = int(picture.color_primaries), int(picture.color_trc)
     if pixel_format is PixelFormat.RGB:
         return ColourTags(RGB_MATRIX, FULL, primaries, transfer)
-    span = FULL if picture.format.name.startswith("yuvj") else int(picture.color_range)
-    return ColourTags(int(picture.colorspace), span, primaries, transfer)
+    span = int(picture.color_range)
+    if picture.format.name.startswith("yuvj") or (span == 0 and _is_grey(picture.format)):
+        span = FULL  # what FFmpeg takes grey for where nothing is said
+    location = chroma_location if _layout(picture.format) == "4:2:0" else 0
+    return ColourTags(int(picture.colorspace), span, primaries, transfer, location)
 
 
-def has_captions(picture: VideoFrame) -> bool:
-    """Say whether closed captions (CEA-608, CEA-708) come with the picture."""
-    return SideDataType.A53_CC in picture.side_data
+def orientation(picture: VideoFrame) -> Orientation:
+    """Return how a player shows the picture."""
+    matrix = side_data(picture).get(Type.DISPLAYMATRIX)
+    try:
+        if matrix is None:
+            return Orientation.turned(picture.rotation)
+        return Orientation.from_bytes(bytes(matrix), sys.byteorder)
+    except InvalidSetting:
+        return Orientation()
+
+
+def side_data(picture: VideoFrame) -> Mapping[Type, Buffer]:
+    """Return what comes with the picture; nothing where PyAV does not know a kind of it."""
+    try:
+        return cast(Mapping[Type, Buffer], picture.side_data)
+    except ValueError:
+        return {}
 
 
 def conversion_note(picture: VideoFrame, pixel_format: PixelFormat) -> str | None:
@@ -113,11 +142,16 @@ def conversion_note(picture: VideoFrame, pixel_format: PixelFormat) -> str | Non
     bits = max(component.bits for component in source.components)
     words = f"{bits}-bit {_layout(source)}"
     target = f"8-bit {'RGB' if pixel_format is PixelFormat.RGB else '4:2:0'}"
-    if words != target:
-        return f"{words} ({source.name}) converted to {target}"
-    if _uses_alpha(picture):
-        return "transparency is dropped"
-    return None
+    return None if words == target else f"{words} ({source.name}) converted to {target}"
+
+
+def uses_alpha(picture: VideoFrame) -> bool:
+    """Say whether anything in the picture is transparent."""
+    source = picture.format
+    if not source.has_palette and not any(part.is_alpha for part in source.components):
+        return False
+    rgba = picture.reformat(format="rgba")
+    return bool(_view(rgba.planes[0], 4)[..., 3].min() < 255)
 
 
 def _layout(source: VideoFormat) -> str:
@@ -130,14 +164,6 @@ def _layout(source: VideoFormat) -> str:
 
 def _is_grey(source: VideoFormat) -> bool:
     return sum(not component.is_alpha for component in source.components) == 1
-
-
-def _uses_alpha(picture: VideoFrame) -> bool:
-    source = picture.format
-    if not source.has_palette and not any(part.is_alpha for part in source.components):
-        return False
-    rgba = picture.reformat(format="rgba")
-    return bool(_view(rgba.planes[0], 4)[..., 3].min() < 255)
 
 
 def _conversion_range(picture: VideoFrame) -> int:

@@ -12,14 +12,10 @@ from av.video.frame import VideoFrame
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.frame import MAX_SIDE, ClipInfo, Frame, FrameSize, PixelFormat
-from neuvid.video.planes import (
-    PictureConverter,
-    colour_tags,
-    conversion_note,
-    has_captions,
-    is_rgb,
-)
-from neuvid.video.sources import PictureSource
+from neuvid.video.losses import Losses
+from neuvid.video.orientation import Orientation
+from neuvid.video.planes import PictureConverter, colour_tags, is_rgb, orientation
+from neuvid.video.sources import PictureSource, TimedPicture
 
 CHUNK_SECONDS = Fraction(1)  # of sound that are gathered before they are handed out
 
@@ -53,16 +49,16 @@ class ClipReader:
             reason = f"it has no frame at {float(start):g} s" if start else "it has no whole frame"
             raise UnreadableInput(source.name, reason)
         self._pictures = islice(chain([first], pictures), frames)
-        first_pts, picture = first
+        first_pts = first.pts
         self._origin = first_pts
         if source.begin is not None and not start:
             self._origin = min(first_pts, max(0, source.begin))
-        self.info = self._describe(picture, first_pts - self._origin, start)
+        self.info = self._describe(first, first_pts - self._origin, start)
         self._converter = PictureConverter(self.info.pixel_format)
-        self._conversion_notes = self._changes(picture)
+        self._losses = Losses(self.info.pixel_format, source.field_order)
+        self._losses.see(first.picture)
         self._clock = first_pts * source.time_base  # end of the last frame, in seconds
         self._next_chunk = self._clock
-        self._has_captions = False
         self._end: Fraction | None = None
         self._finished = False
         if source.passthrough:
@@ -70,10 +66,14 @@ class ClipReader:
             source.passthrough.begin = self._clock if start else None
 
     @property
+    def end(self) -> int:
+        """When the last frame read ends, in units of the clip's time base."""
+        return round(self._clock / self._source.time_base) - self._origin
+
+    @property
     def notes(self) -> list[str]:
         """What was converted, left out or is damaged, one sentence each."""
-        captions = ["closed captions in the pictures are left out"] if self._has_captions else []
-        return self._conversion_notes + captions + self._source.notes
+        return self._losses.notes + self._source.notes
 
     def __enter__(self) -> Self:
         """Return the reader."""
@@ -100,13 +100,14 @@ class ClipReader:
 
     def _frames(self) -> Iterator[Frame]:
         count = 0
-        for pts, picture in self._pictures:
-            self._check_size(picture)
+        for pts, picture, turn in self._pictures:
+            self._check_size(self._size(picture, turn))
             ticks = picture.duration or self.info.frame_ticks
             self._clock = (pts + ticks) * self._source.time_base
             count += 1
-            self._has_captions |= has_captions(picture)
-            yield Frame(self._converter.planes(picture), pts - self._origin)
+            self._losses.see(picture)
+            planes = turn.show(self._converter.planes(picture))
+            yield Frame(planes, pts - self._origin)
         if count == self._limit:
             self._end = self._clock
             self._source.finish_passthrough(self._end)
@@ -128,19 +129,20 @@ class ClipReader:
         self._next_chunk = self._clock + CHUNK_SECONDS
         return packer.take(self._clock)
 
-    def _describe(self, first: VideoFrame, first_pts: int, start: Fraction) -> ClipInfo:
+    def _describe(self, first: TimedPicture, first_pts: int, start: Fraction) -> ClipInfo:
         source = self._source
-        rgb = source.all_rgb or is_rgb(first)
+        picture = first.picture
+        rgb = source.all_rgb or is_rgb(picture)
         pixel_format = PixelFormat.RGB if rgb else PixelFormat.YUV420
         return ClipInfo(
-            size=self._size(first),
+            size=self._size(picture, first.turn),
             pixel_format=pixel_format,
             frame_rate=source.frame_rate,
             time_base=source.time_base,
             start=first_pts,
-            colour=colour_tags(first, pixel_format),
+            colour=colour_tags(picture, pixel_format, source.chroma_location),
             sample_aspect=source.sample_aspect,
-            rotation=first.rotation,
+            orientation=Orientation() if source.all_rgb else orientation(picture),
             frame_count=self._estimate(start),
         )
 
@@ -151,21 +153,15 @@ class ClipReader:
         left = max(1, count - int(start * self._source.frame_rate))
         return left if self._limit is None else min(left, self._limit)
 
-    def _size(self, picture: VideoFrame) -> FrameSize:
+    def _size(self, picture: VideoFrame, turn: Orientation) -> FrameSize:
         try:
-            return FrameSize(picture.width, picture.height)
+            size = FrameSize(picture.width, picture.height)
+            return FrameSize(size.height, size.width) if turn.swaps_sides else size
         except InvalidSetting as error:
             reason = f"frames are {picture.width}x{picture.height}; at most {MAX_SIDE} each way"
             raise UnreadableInput(self._source.name, reason) from error
 
-    def _check_size(self, picture: VideoFrame) -> None:
-        if (size := self._size(picture)) != self.info.size:
+    def _check_size(self, size: FrameSize) -> None:
+        if size != self.info.size:
             reason = f"the frame size changes from {self.info.size} to {size}"
             raise UnreadableInput(self._source.name, reason)
-
-    def _changes(self, first: VideoFrame) -> list[str]:
-        conversion = conversion_note(first, self.info.pixel_format)
-        notes = [conversion] if conversion else []
-        if self.info.rotation:
-            notes.append(f"frames are kept as stored, {self.info.rotation} degrees turned")
-        return notes

@@ -15,7 +15,7 @@ RgbArray: TypeAlias = NDArray[np.uint8]  # [H, W, 3]
 
 
 class RgbConverter:
-    """Turns frames of a clip into RGB by the clip's own matrix and range."""
+    """Turns frames of a clip into RGB by the clip's own matrix and range, as they are shown."""
 
     def __init__(self, info: ClipInfo) -> None:
         self._info = info
@@ -23,7 +23,8 @@ class RgbConverter:
 
     def picture(self, frame: Frame) -> VideoFrame:
         """Return a picture of rgb24."""
-        picture = make_picture(frame.planes, self._info.pixel_format.value)
+        planes = self._info.orientation.show(frame.planes)
+        picture = make_picture(planes, self._info.pixel_format.value)
         picture.colorspace = self._info.colour.matrix
         picture.color_range = self._info.colour.range
         return self._converter.convert(picture)

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from neuvid.errors import CorruptStream, InvalidSetting
 from neuvid.video.frame import ClipInfo, Frame, PixelFormat
+from neuvid.video.orientation import Orientation
 from neuvid.video.outputs import OutputFile, OutputFolder
 from neuvid.video.passthrough import (
     PassthroughUnpacker,
@@ -28,6 +29,7 @@ from neuvid.video.rgb import RgbConverter
 from neuvid.video.tags import add_tags, lost_tags
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names
+Y4M_SAMPLINGS = {1: "420mpeg2", 3: "420paldv"}  # by the chroma location of ColourTags
 Y4M_RANGES = ("", " XCOLORRANGE=LIMITED", " XCOLORRANGE=FULL")
 H264_OPTIONS = {"preset": "veryfast", "crf": "12"}  # looks the same as the frames given
 BUFFER_BYTES = 1 << 18
@@ -47,8 +49,8 @@ class Sink(Protocol):
     def write_passthrough(self, data: bytes) -> None:
         """Take the next bytes of sound and subtitles."""
 
-    def finish(self) -> None:
-        """Write what is left and give the output its name."""
+    def finish(self, end: int | None) -> None:
+        """Write what is left and give the output its name; the last frame ends at `end`."""
 
     def discard(self) -> None:
         """Leave nothing behind."""
@@ -80,24 +82,33 @@ class ContainerSink:
         )
         self._stream, self._format = self._add_video()
         self._sound = _SoundMuxer(self._output, container, sound_start, self.notes)
+        self._last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
-        """Encode the next frame."""
+        """Encode the frame before, whose duration is known now, and keep this one."""
         self._output.start_encoding()
         self._sound.closed = True
+        if self._last:
+            self._encode(self._last, frame.pts)
+        self._last = frame
+
+    def _encode(self, frame: Frame, end: int) -> None:
         planes = repeat_chroma(frame.planes) if self._format == "yuv444p" else frame.planes
         picture = make_picture(planes, self._format)
         picture.pts, picture.time_base = frame.pts, self._info.time_base
-        picture.duration = self._info.frame_ticks
+        picture.duration = end - frame.pts
         self._output.mux(self._stream.encode(picture))
 
     def write_passthrough(self, data: bytes) -> None:
         """Mux the next sound and subtitles."""
         self._sound.feed(data)
 
-    def finish(self) -> None:
-        """Write what the encoder holds back, the container's end, and the name."""
+    def finish(self, end: int | None) -> None:
+        """Write the last frame, what the encoder holds back, the container's end, and the name."""
         self._output.start_encoding()
+        if self._last:
+            ticks = self._info.frame_ticks
+            self._encode(self._last, self._last.pts + ticks if end is None else end)
         self._output.mux(self._stream.encode(None))
         self._output.close()
         self._sound.close()
@@ -114,10 +125,11 @@ class ContainerSink:
         """The stream and the pixel format of what it encodes."""
         info = self._info
         codec, pixel_format = self._codec()
+        location = info.colour.chroma_location if pixel_format == "yuv420p" else 0
         stream = self._output.add_stream(
             codec,
             rate=info.frame_rate,
-            options=H264_OPTIONS,
+            options=H264_OPTIONS | {"chroma_sample_location": str(location)},
             width=info.size.width,
             height=info.size.height,
             time_base=info.time_base,
@@ -131,8 +143,8 @@ class ContainerSink:
         if info.pixel_format is PixelFormat.YUV420:
             context.colorspace = info.colour.matrix
             context.color_range = info.colour.range
-        if info.rotation:
-            stream.set_display_rotation(info.rotation)
+        if not info.orientation.is_upright:
+            stream.set_display_matrix(info.orientation.matrix)
         return stream, pixel_format
 
     def _codec(self) -> tuple[str, str]:
@@ -151,27 +163,28 @@ class PlanesSink:
         if y4m and info.pixel_format is PixelFormat.RGB:
             raise InvalidSetting("y4m pixel format", got="rgb24", expected="yuv420p")
         self._file = file
-        self._info = info
+        self._orientation = info.orientation
+        self._info = info.shown
         self._mark = b"FRAME\n" if y4m else b""
         self._frames = 0
         self._times_lost = False
         self._left_out = _LeftOut("bare planes")
         if y4m:
-            file.file.write(_y4m_header(info))
+            file.file.write(_y4m_header(self._info))
 
     @property
     def notes(self) -> list[str]:
         """What bare planes cannot hold."""
         rate = f"{float(self._info.frame_rate):g} frames per second"
         times = [f"bare planes have no times: written as {rate}"] if self._times_lost else []
-        return times + self._left_out.notes
+        return times + self._left_out.notes + _askew_notes(self._orientation)
 
     def write(self, frame: Frame) -> None:
         """Write the planes of the next frame."""
         seconds = (frame.pts - self._info.start) * self._info.time_base
         self._times_lost |= abs(seconds * self._info.frame_rate - self._frames) > 1
         self._file.file.write(self._mark)
-        for plane in frame.planes:
+        for plane in self._orientation.show(frame.planes):
             self._file.file.write(plane.data)
         self._frames += 1
 
@@ -179,7 +192,7 @@ class PlanesSink:
         """Leave sound, subtitles and tags out."""
         self._left_out.feed(data)
 
-    def finish(self) -> None:
+    def finish(self, end: int | None) -> None:
         """Give the file its name."""
         self._left_out.close()
         self._file.commit()
@@ -195,8 +208,10 @@ class PictureSink:
 
     def __init__(self, folder: OutputFolder, info: ClipInfo) -> None:
         self._left_out = _LeftOut("a folder of pictures")
+        self._orientation = info.orientation
         self._folder = folder
         self._converter = RgbConverter(info)
+        info = info.shown
         self._encoder = CodecContext.create("png", "w")
         self._encoder.width, self._encoder.height = info.size.width, info.size.height
         self._encoder.pix_fmt = PixelFormat.RGB.value
@@ -207,7 +222,7 @@ class PictureSink:
     @property
     def notes(self) -> list[str]:
         """What pictures cannot hold."""
-        return self._left_out.notes
+        return self._left_out.notes + _askew_notes(self._orientation)
 
     def write(self, frame: Frame) -> None:
         """Write the next picture."""
@@ -221,7 +236,7 @@ class PictureSink:
         """Leave sound, subtitles and tags out."""
         self._left_out.feed(data)
 
-    def finish(self) -> None:
+    def finish(self, end: int | None) -> None:
         """Give the folder its name."""
         self._left_out.close()
         self._folder.commit()
@@ -330,8 +345,13 @@ def _container_options(container: str, info: ClipInfo) -> dict[str, str]:
     return {"movie_timescale": str(min(info.time_base.denominator, INT32_MAX))}
 
 
+def _askew_notes(orientation: Orientation) -> list[str]:
+    return [f"not written as shown: {orientation}"] if orientation.is_askew else []
+
+
 def _y4m_header(info: ClipInfo) -> bytes:
     rate, aspect = (f"{n.numerator}:{n.denominator}" for n in (info.frame_rate, info.sample_aspect))
     size = f"W{info.size.width} H{info.size.height}"
     span = Y4M_RANGES[info.colour.range]
-    return f"YUV4MPEG2 {size} F{rate} Ip A{aspect} C420jpeg{span}\n".encode()
+    sampling = Y4M_SAMPLINGS.get(info.colour.chroma_location, "420jpeg")
+    return f"YUV4MPEG2 {size} F{rate} Ip A{aspect} C{sampling}{span}\n".encode()

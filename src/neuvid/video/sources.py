@@ -1,14 +1,13 @@
-"""Where pictures come from: a file or pipe that FFmpeg demuxes, or a row of picture files."""
+"""Where pictures come from: a file or pipe that FFmpeg demuxes."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, dropwhile
 from math import ceil
-from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import av
 from av.container import InputContainer
@@ -18,17 +17,25 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from neuvid.errors import UnreadableInput
+from neuvid.video.orientation import Orientation
 from neuvid.video.passthrough import PassthroughPacker
+from neuvid.video.siting import chroma_location
 from neuvid.video.tags import tags_of
 from neuvid.video.times import PictureTimes, SteadyClock
-
-TimedPicture: TypeAlias = tuple[int, VideoFrame]  # pts in units of the source's time base
 
 UNKNOWN_RATE = Fraction(25)  # frames per second, where a clip does not tell
 PREROLL = Fraction(1)  # seconds; seeking lands earlier by this, so that no sound is missed
 INTERLEAVING = Fraction(10)  # seconds that sound may lie behind the pictures in a file
 AVFMT_TS_DISCONT = 0x200  # FFmpeg's flag of formats whose clock may start again
 ROUNDING = Fraction(1, 1000)  # ticks that a start time in seconds may be off
+
+
+class TimedPicture(NamedTuple):
+    """A picture; `pts` counts the source's time base, and `turn` is what makes it upright."""
+
+    pts: int
+    picture: VideoFrame
+    turn: Orientation = Orientation()
 
 
 class PictureSource(Protocol):
@@ -39,6 +46,8 @@ class PictureSource(Protocol):
     frame_rate: Fraction
     time_base: Fraction
     sample_aspect: Fraction
+    chroma_location: int  # of ColourTags
+    field_order: int  # FFmpeg's number
     begin: int | None  # time of the first picture or sound, in ticks; None where unknown
     frame_count: int | None
     passthrough: PassthroughPacker | None
@@ -78,6 +87,8 @@ class StreamSource:
         self.frame_rate = self._stream.guessed_rate or self._stream.average_rate or UNKNOWN_RATE
         self.time_base = self._stream.time_base or 1 / self.frame_rate
         self.sample_aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        self.chroma_location = chroma_location(self._stream)
+        self.field_order = self._stream.codec_context.field_order
         self.begin = self._first_time()
         self.frame_count = self._count()
         self._may_restart = bool(container.format.flags & AVFMT_TS_DISCONT)
@@ -92,8 +103,10 @@ class StreamSource:
     def notes(self) -> list[str]:
         """What was left out or is damaged, one sentence each."""
         left_out = self.passthrough.notes if self.passthrough else []
+        alpha = self._stream.metadata.get("alpha_mode") == "1"  # of VP8 and VP9
+        hidden = ["transparency is dropped"] if alpha else []
         damage = [f"damaged packets or pictures: {self._damaged}"] if self._damaged else []
-        return left_out + damage
+        return hidden + left_out + damage
 
     def pictures(self, start: Fraction) -> Iterator[TimedPicture]:
         """Yield the pictures whose time is `start` seconds into the clip or later."""
@@ -198,7 +211,7 @@ class StreamSource:
         """Yield the pictures with rising pts."""
         times = PictureTimes(max(1, round(1 / (self.frame_rate * self.time_base))))
         for picture in self._decode():
-            yield times.time_of(picture), picture
+            yield TimedPicture(times.time_of(picture), picture)
 
     def _decode(self) -> Iterator[VideoFrame]:
         while (packet := next(self._packets, None)) is not None:
@@ -246,39 +259,6 @@ class StreamSource:
             raise UnreadableInput(self.name, f"it is damaged ({error.strerror})") from error
 
 
-class PictureFiles:
-    """Picture files, each one frame."""
-
-    all_rgb = True
-    begin: int | None = 0
-    sample_aspect = Fraction(1)
-    passthrough: PassthroughPacker | None = None
-
-    def __init__(self, name: str, paths: Sequence[Path], frame_rate: Fraction) -> None:
-        self.name = name
-        self.frame_rate = frame_rate
-        self.time_base = 1 / frame_rate
-        self.frame_count: int | None = len(paths)
-        self._paths = paths
-
-    @property
-    def notes(self) -> list[str]:
-        """Nothing: a picture that cannot be read raises UnreadableInput."""
-        return []
-
-    def pictures(self, start: Fraction) -> Iterator[TimedPicture]:
-        """Yield one picture per file, from `start` seconds on."""
-        first = ceil(start * self.frame_rate - ROUNDING)
-        for number, path in enumerate(self._paths[first:], first):
-            yield number, _read_picture(path)
-
-    def finish_passthrough(self, end: Fraction) -> None:
-        """Do nothing: pictures have no sound."""
-
-    def close(self) -> None:
-        """Do nothing: each file is closed once it is read."""
-
-
 def _chained(
     first: Iterable[Packet[Stream]], rest: Iterable[Packet[Stream]]
 ) -> Generator[Packet[Stream], None, None]:
@@ -302,11 +282,3 @@ def _video_stream(name: str, container: InputContainer) -> VideoStream:
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
         raise UnreadableInput(name, "it has no video stream")
     return stream
-
-
-def _read_picture(path: Path) -> VideoFrame:
-    try:
-        with av.open(f"file:{path}", "r", metadata_errors="replace") as container:
-            return next(container.decode(video=0))
-    except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
-        raise UnreadableInput(path, "it is not a whole picture") from error

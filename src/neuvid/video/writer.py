@@ -18,12 +18,14 @@ class ClipWriter:
     """Writes the frames of a clip. A context manager: leaving it finishes the output.
 
     Leaving it by an exception leaves no output behind. `frames_written` counts frames; `notes`
-    says in words what the output cannot hold. Raises UnwritableOutput.
+    says in words what the output cannot hold. `end` is when the last frame ends, in the clip's
+    pts; None, as at the start, is a frame's usual duration after it. Raises UnwritableOutput.
     """
 
     def __init__(self, name: str, sink: Sink, info: ClipInfo) -> None:
         self.info = info
         self.frames_written = 0
+        self.end: int | None = None
         self._name = name
         self._sink = sink
         self._shapes = plane_shapes(info.size, info.pixel_format)
@@ -67,7 +69,7 @@ class ClipWriter:
             return
         try:
             with writing(self._name):
-                self._sink.finish()
+                self._sink.finish(self.end)
         except BaseException:
             self._sink.discard()
             raise
