@@ -113,6 +113,29 @@ def test_times_sound_and_tags_survive(model: LoadedModel, tmp_path: Path, suffix
         assert abs(one - other - shift) <= rounding
 
 
+@pytest.mark.parametrize(("pts", "end"), [([0], 50), ([0, 2, 4], 54)])
+def test_the_last_frame_lasts_as_long_as_it_did(
+    model: LoadedModel, tmp_path: Path, pts: list[int], end: int
+) -> None:
+    coding = Coding(time_base=Fraction(1, 20), pts=pts)
+    clip, stream, result = (tmp_path / name for name in ("in.mp4", "x.nvid", "out.mp4"))
+    short = moving_clip(tmp_path / "short.mp4", frames=len(pts), coding=coding)
+    with open_clip(short) as reader, create_clip(clip, reader.info) as writer:
+        for frame in reader:
+            writer.write(frame)
+        writer.end = round(Fraction(end, 20) / reader.info.time_base)
+    with open_clip(clip) as reader:
+        written = encode_clip(reader, stream, model=model, control=FixedQuality(20))
+    report = decode_stream(stream, result, model=model)
+    assert written.seconds == report.statistics.seconds == end / 20
+    with av.open(str(result)) as file:
+        assert file.duration == 1_000_000 * end // 20
+    if len(pts) > 1:
+        decode_stream(stream, result, model=model, start=0.1)
+        with av.open(str(result)) as file:
+            assert file.duration == 1_000_000 * (end - 2) // 20
+
+
 def test_sizes_add_up_and_progress_is_told(clip: Path, model: LoadedModel, tmp_path: Path) -> None:
     told: list[StreamStatistics] = []
     path = tmp_path / "x.nvid"

@@ -170,33 +170,104 @@ def test_conversion_is_noted_and_keeps_the_range(
 def test_grey_keeps_its_levels(tmp_path: Path, colour_range: int) -> None:
     picture = make_picture(next(moving_frames(moving_info(), 1)).planes[:1], "gray")
     picture.color_range = colour_range
-    path = one_picture_clip(tmp_path / "grey.mkv", picture)
+    path = lossless_clip(tmp_path / "grey.mkv", picture)
     with open_clip(path) as reader:
         (frame,) = reader
     assert reader.notes == ["8-bit grey (gray) converted to 8-bit 4:2:0"]
+    assert reader.info.colour.range == (colour_range or 2)  # as FFmpeg shows it
     np.testing.assert_array_equal(frame.planes[0], picture.to_ndarray())
     assert {128} == set(frame.planes[1].ravel()) == set(frame.planes[2].ravel())
 
 
-def test_transparency_is_noted_where_it_is_used(tmp_path: Path) -> None:
+TRANSPARENT = "transparency is dropped"
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "transparent", "notes"),
+    [
+        ("yuva420p", [0, 0], []),
+        ("yuva420p", [1, 0], [TRANSPARENT]),
+        ("yuva420p", [0, 1, 1], [TRANSPARENT]),
+        (
+            "yuva444p10le",
+            [0, 1],
+            ["10-bit 4:4:4 (yuva444p10le) converted to 8-bit 4:2:0", TRANSPARENT],
+        ),
+    ],
+)
+def test_transparency_is_noted_where_any_frame_uses_it(
+    tmp_path: Path, pixel_format: str, transparent: list[int], notes: list[str]
+) -> None:
     planes = next(moving_frames(moving_info(), 1)).planes
     opaque = np.full_like(planes[0], 255)
-    for alpha, notes in ((opaque, []), (planes[0], ["transparency is dropped"])):
-        picture = make_picture((*planes, alpha), "yuva420p")
-        path = one_picture_clip(tmp_path / "transparent.mkv", picture)
-        with open_clip(path) as reader:
-            assert_same(list(reader), [Frame(planes, 0)])
-        assert reader.notes == notes
+    pictures = [
+        make_picture((*planes, planes[0] if used else opaque), "yuva420p").reformat(
+            format=pixel_format
+        )
+        for used in transparent
+    ]
+    with open_clip(lossless_clip(tmp_path / "transparent.mkv", *pictures)) as reader:
+        frames = list(reader)
+    assert reader.notes == notes
+    if pixel_format == "yuva420p":
+        assert_same(frames, [Frame(planes, 0)] * len(pictures))
 
 
-def one_picture_clip(path: Path, picture: av.VideoFrame) -> Path:
-    coding = Coding(codec="ffv1", pixel_format=picture.format.name)
+def test_transparency_beside_the_frames_is_noted(tmp_path: Path) -> None:
+    coding = Coding(codec="libvpx-vp9", pixel_format="yuva420p")
+    with open_clip(moving_clip(tmp_path / "sticker.webm", frames=1, coding=coding)) as reader:
+        list(reader)
+    assert reader.notes == [TRANSPARENT]
+
+
+@pytest.mark.parametrize(("field", "order"), [(b"It", "top"), (b"Ib", "bottom")])
+def test_interlacing_is_noted(tmp_path: Path, field: bytes, order: str) -> None:
+    path = moving_clip(tmp_path / "clip.y4m", frames=2, coding=Coding(codec="rawvideo"))
+    path.write_bytes(path.read_bytes().replace(b" Ip ", b" " + field + b" "))
+    with open_clip(path) as reader:
+        list(reader)
+    (note,) = reader.notes
+    assert note.startswith(f"interlaced, {order} field first")
+
+
+def test_light_levels_of_hdr_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "hdr.mkv"
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     with av.open(str(path), "w") as output:
-        video = add_video(output, moving_info((picture.width, picture.height)), coding)
-        video.color_range = picture.color_range
-        output.mux(video.encode(picture))
+        video = output.add_stream("libx265", 25, width=64, height=64, pix_fmt="yuv420p")
+        levels = f"log-level=none:master-display={display}:max-cll=1000,400"
+        video.options = {"preset": "ultrafast", "x265-params": levels}
+        output.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
+        output.mux(video.encode(None))
+    with open_clip(path) as reader:
+        list(reader)
+    assert reader.notes == ["mastering display, light level of HDR dropped"]
+
+
+def lossless_clip(path: Path, *pictures: av.VideoFrame) -> Path:
+    coding = Coding(codec="ffv1", pixel_format=pictures[0].format.name)
+    with av.open(str(path), "w") as output:
+        video = add_video(output, moving_info((pictures[0].width, pictures[0].height)), coding)
+        video.color_range = pictures[0].color_range
+        for number, picture in enumerate(pictures):
+            picture.pts = number
+            output.mux(video.encode(picture))
         output.mux(video.encode(None))
     return path
+
+
+def test_pngs_that_move_are_clips_and_told_in_folders(tmp_path: Path) -> None:
+    coding = Coding(codec="apng", pixel_format="rgb24")
+    moving = moving_clip(tmp_path / "clip.apng", frames=3, frame_rate=Fraction(5), coding=coding)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    picture = Path(shutil.copy(moving, folder / "1.png"))
+    with open_clip(picture) as reader:
+        assert len(list(reader)) == 3
+    assert (reader.info.frame_rate, reader.notes) == (Fraction(5), list[str]())
+    with open_clip(folder) as reader:
+        assert len(list(reader)) == 1
+    assert reader.notes == ["only the first picture is read of 1.png, which moves"]
 
 
 def test_folder_of_pictures_is_exact(tmp_path: Path) -> None:

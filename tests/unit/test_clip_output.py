@@ -51,11 +51,13 @@ def worst_psnr(frames: list[Frame], expected: list[Frame]) -> float:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("colour_range", [0, 1, 2])
-def test_y4m_is_exact(tmp_path: Path, size: tuple[int, int], colour_range: int) -> None:
+@pytest.mark.parametrize(("colour_range", "location"), [(0, 1), (1, 2), (2, 3)])
+def test_y4m_is_exact(
+    tmp_path: Path, size: tuple[int, int], colour_range: int, location: int
+) -> None:
     info = replace(
         moving_info(size, Fraction(30000, 1001)),
-        colour=ColourTags(range=colour_range),
+        colour=ColourTags(range=colour_range, chroma_location=location),
         sample_aspect=Fraction(128, 117),
     )
     frames = list(moving_frames(info, 4))
@@ -66,6 +68,7 @@ def test_y4m_is_exact(tmp_path: Path, size: tuple[int, int], colour_range: int) 
     assert back.sample_aspect == info.sample_aspect
     assert back.colour.range in (colour_range, 0)
     assert colour_range != 2 or back.colour.range == 2
+    assert back.colour.chroma_location == location
 
 
 @pytest.mark.parametrize("pixel_format", PixelFormat)
@@ -126,6 +129,34 @@ def test_h264_keeps_times_and_tags(tmp_path: Path, suffix: str) -> None:
     assert back.colour == info.colour
     assert back.sample_aspect == info.sample_aspect
     assert back.orientation == info.orientation
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(
+    ("times", "end"),
+    [
+        ([0], 5000),
+        ([0, 40], 3000),
+        ([0, 100, 200, 300], 3300),
+        ([0, 2000, 4000, 4040], 4050),
+        ([20 * n for n in range(30)], 1000),
+    ],
+)
+def test_frames_last_as_long_as_they_should(
+    tmp_path: Path, suffix: str, times: list[int], end: int
+) -> None:
+    info = replace(INFO, time_base=Fraction(1, 1000))
+    path = tmp_path / f"clip{suffix}"
+    with create_clip(path, info) as writer:
+        for frame, time in zip(moving_frames(info, len(times)), times, strict=True):
+            writer.write(replace(frame, pts=time))
+        writer.end = end
+    with av.open(str(path)) as file:
+        assert file.duration == 1000 * end
+    with open_clip(path) as reader:
+        assert [frame.pts * 1000 * reader.info.time_base for frame in reader] == times
+        if suffix != ".mkv":  # which tells it of the whole alone
+            assert reader.end * 1000 * reader.info.time_base == end
 
 
 def test_odd_sized_h264_comes_back_as_420(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class PictureFiles:
     all_rgb = True
     chroma_location = field_order = 0
     begin: int | None = 0
+    end: int | None = None
     sample_aspect = Fraction(1)
     passthrough: PassthroughPacker | None = None
 

@@ -111,6 +111,8 @@ class ClipReader:
         if count == self._limit:
             self._end = self._clock
             self._source.finish_passthrough(self._end)
+        elif self._source.end and self._source.end > pts:  # frames that reorder tell wrong ones
+            self._clock = self._source.end * self._source.time_base
 
     def passthrough_chunks(self) -> list[bytes]:
         """Return the next bytes of sound and subtitles, up to the end of the last frame read.

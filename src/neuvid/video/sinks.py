@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Protocol, cast
 
 import av
-from av.codec.context import CodecContext
+from av.codec.context import CodecContext, Flags
 from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -31,7 +31,8 @@ from neuvid.video.tags import add_tags, lost_tags
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names
 Y4M_SAMPLINGS = {1: "420mpeg2", 3: "420paldv"}  # by the chroma location of ColourTags
 Y4M_RANGES = ("", " XCOLORRANGE=LIMITED", " XCOLORRANGE=FULL")
-H264_OPTIONS = {"preset": "veryfast", "crf": "12"}  # looks the same as the frames given
+# looks the same as the frames given; none reordered, or mp4 would not tell how long the last is
+H264_OPTIONS = {"preset": "veryfast", "crf": "12", "bf": "0"}
 BUFFER_BYTES = 1 << 18
 INT32_MAX = (1 << 31) - 1
 
@@ -136,6 +137,7 @@ class ContainerSink:
         )
         stream = cast(VideoStream, stream)
         context = stream.codec_context
+        context.flags |= Flags.frame_duration  # packets last as long as their frames
         context.pix_fmt = pixel_format
         context.sample_aspect_ratio = info.sample_aspect
         context.color_primaries = info.colour.primaries

@@ -49,6 +49,7 @@ class PictureSource(Protocol):
     chroma_location: int  # of ColourTags
     field_order: int  # FFmpeg's number
     begin: int | None  # time of the first picture or sound, in ticks; None where unknown
+    end: int | None  # of the last picture, in ticks; None where only the picture tells
     frame_count: int | None
     passthrough: PassthroughPacker | None
 
@@ -89,9 +90,10 @@ class StreamSource:
         self.sample_aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self.chroma_location = chroma_location(self._stream)
         self.field_order = self._stream.codec_context.field_order
-        self.begin = self._first_time()
-        self.frame_count = self._count()
         self._may_restart = bool(container.format.flags & AVFMT_TS_DISCONT)
+        self.begin = self._first_time()
+        self.end = self._last_time()
+        self.frame_count = self._count()
         self.passthrough: PassthroughPacker | None = None
         if with_passthrough:
             others = (stream for stream in container.streams if stream is not self._stream)
@@ -150,6 +152,12 @@ class StreamSource:
     def _first_time(self) -> int | None:
         start = self._container.start_time
         return None if start is None else round(Fraction(start, av.time_base) / self.time_base)
+
+    def _last_time(self) -> int | None:
+        start, duration = self._stream.start_time, self._stream.duration
+        if self._may_restart or start is None or duration is None:
+            return None
+        return start + duration
 
     def _count(self) -> int | None:
         if self._stream.frames:
