@@ -15,8 +15,9 @@ from neuvid.bitstream.index import Index
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import DEFAULT_QUALITY
 from neuvid.codec.clips import encode_clip
-from neuvid.codec.decoder import MAX_PIXELS, Decoder, clip_of
+from neuvid.codec.decoder import MAX_PIXELS, Decoder
 from neuvid.codec.files import StreamPath, open_stream
+from neuvid.codec.headers import clip_of
 from neuvid.codec.statistics import StreamStatistics
 from neuvid.codec.streams import load_model_of, packet_at
 from neuvid.errors import InvalidSetting, UnreadableInput
@@ -105,7 +106,7 @@ class VideoFrame(Frame):
         return float((self.pts - self.info.start) * self.info.time_base)
 
     def rgb(self) -> RgbArray:
-        """Return the picture as uint8 [H, W, 3]."""
+        """Return the picture as uint8 [H, W, 3], turned and mirrored as a player shows it."""
         return self.converter.array(self)
 
 
