@@ -33,6 +33,10 @@ What comes back of a file:
 | | to mkv | to mp4 and mov | to y4m, yuv and pictures |
 | --- | --- | --- | --- |
 | pictures | H.264 that looks the same | H.264 that looks the same | exactly as decoded |
+| times of frames, also uneven ones, and how long the last one lasts | to the millisecond | yes | one frame rate; told where it is not theirs |
+| turned and mirrored pictures | yes | yes | written upright |
+| pixel aspect, matrix, range, primaries, transfer, chroma siting | yes | yes | y4m: aspect, range, siting |
+| transparency, interlacing, more than 8 bits, 4:2:2 and 4:4:4, mastering display and light levels of HDR | no, told at encoding | no, told at encoding | no, told at encoding |
 | sound | the same packets: any codec that Matroska holds, G.711, ADPCM, WMA and LATM too | the same packets: AAC, MP3, AC-3, ALAC, PCM and more; G.711 and AMR in mov alone | no, told |
 | priming and padding of sound, which are not played | what Matroska told; priming of AAC in mp4 is heard before the first picture | priming | |
 | subtitles | SRT, ASS, WebVTT | mov_text | no, told |
@@ -42,6 +46,10 @@ What comes back of a file:
 | closed captions inside pictures, timecodes, fonts, covers, further videos, data | no, told at encoding | no, told at encoding | no, told at encoding |
 
 "Told" is a line `neuvid: note: ...`, at decoding unless it says otherwise.
+
+Times begin near zero, whatever a recording's clock said, and go on where it starts again. Where a
+file tells no times of frames, or wrong ones, they are FFmpeg's best effort. Photographs are turned
+as their Exif says.
 """
 
 
