@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain, islice, repeat
 from math import exp, sin
 
 import numpy as np
@@ -39,6 +40,7 @@ class Plant:
     cuts: tuple[int, ...] = ()
     intra_at_cuts: bool = True
     flagged: bool = True
+    durations: tuple[float, ...] = ()  # of frames, in seconds; the rest last 1 / FRAME_RATE
 
     def bits(self, number: int, choice: FrameChoice, last_quality: float) -> float:
         """Return the bits of a frame."""
@@ -51,6 +53,11 @@ class Plant:
         change += LEVEL_BITS[choice.level] + self.slope * quality
         change += self.rise * max(quality - last_quality, 0.0)
         return self.intra_bits / self.ratio / 2 * exp(change) + 64
+
+    def times(self) -> list[float]:
+        """Return when each frame is shown, and when the last one ends, in seconds."""
+        durations = chain(self.durations, repeat(1 / FRAME_RATE))
+        return list(islice(accumulate(durations, initial=0.0), self.frames + 1))
 
     def psnr(self, number: int, choice: FrameChoice) -> float:
         """Return the PSNR of a frame in dB."""
@@ -117,7 +124,7 @@ def _view(plant: Plant, number: int, last_quality: float) -> FrameView:
 
     return FrameView(
         number=number,
-        seconds=number / FRAME_RATE,
+        seconds=plant.times()[number] if plant.durations else number / FRAME_RATE,
         plan=plant.plan(number),
         later=lambda ahead: plant.plan(number + ahead, number),
         may_be_cut=plant.flagged and number in plant.cuts,

@@ -74,6 +74,36 @@ def test_a_bitrate_is_held() -> None:
     assert np.mean(first) < 0.0166
 
 
+SHORT = 1 / FRAME_RATE
+UNEVEN = {  # durations of frames
+    "half the rate": (2 * SHORT,) * 200,
+    "four times the rate": (SHORT / 4,) * 200,
+    "now slow, now fast": ((SHORT,) * 60 + (0.2,) * 40) * 2,
+    "slow at first": (1.0,) * 7 + (SHORT,) * 193,
+    "film in video": (SHORT, 1.5 * SHORT) * 100,
+}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_a_bitrate_is_held_on_uneven_times(name: str) -> None:
+    plant = Plant(frames=200, durations=UNEVEN[name])
+    seconds = plant.times()[-1]
+    rate = plant.frames * plant.mean_bits(30) / seconds
+    run = drive(plant, bitrate_control(Bitrate(rate)))
+    assert abs(sum(run.bits) / (rate * seconds) - 1) < (0.12 if "slow" in name else 0.03)
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_a_buffer_is_kept_on_uneven_times(name: str) -> None:
+    plant = Plant(frames=200, durations=UNEVEN[name])
+    rate = plant.mean_bits(30) * FRAME_RATE
+    run = drive(plant, guarded(FixedQuality(50), rate, 1.0))
+    meter = RateMeter(bucket=LeakyBucket(Bitrate(rate), 1.0))
+    for seconds, bits in zip(plant.times(), run.bits, strict=False):
+        meter.add(seconds, bits, 50)
+    assert meter.report(1, 1).buffer_violations == 0
+
+
 @pytest.mark.parametrize("late", [0, 1, 5])
 def test_costs_may_be_told_late(late: int) -> None:
     mean = PLANTS["usual"].mean_bits(32)

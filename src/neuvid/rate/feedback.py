@@ -8,6 +8,7 @@ from math import ceil
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FramePlan, FrameStats, FrameView
+from neuvid.rate.pace import FramePace
 from neuvid.rate.planner import FINEST, BitPlanner, SceneBudget
 
 HORIZON = 32  # frames in which a small excess is made up for
@@ -30,7 +31,7 @@ TURN_REPAYMENT = 0.01  # of a mean frame by which each frame repays the excess o
 TOLERANCE = 0.5  # change of quality that is not worth making
 GAIN = 0.5  # of other changes
 ENDING = 8  # frames at a known end that are tried before they are chosen
-MOST_EXCESS, MOST_CREDIT = 2.0, 0.5  # seconds of the target that are made up for
+MOST_EXCESS, MOST_CREDIT = 2.0, 0.5  # seconds of the target made up for; or a frame's credit
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class BitrateControl:
     spent the budget, and moves towards it. The excess of intra frames is repaid more slowly than
     that. The first SCENE_FRAMES of the first scene spend their budget at one quality, as the last
     ones of a clip whose length is known spend what is left. The first frames of each scene are
-    found by trials. `frame_rate` is in frames per second, `pixels` are those of a frame;
+    found by trials. `frame_rate` is the usual one, in frames per second; where frames come at other
+    times, as many bits are planned for each as its time allows. `pixels` are those of a frame;
     `overhead_bits` are spent beside the frames, and `frames` is how many a clip will have, None
     where that is not known.
     """
@@ -70,12 +72,13 @@ class BitrateControl:
     ) -> None:
         self.target = target
         self._frames = frames
-        self._frame_seconds = 1 / frame_rate
+        self._pace = FramePace(1 / frame_rate)
         self._planner = BitPlanner(pixels)
         self._spent = overhead_bits
         self._debt = Debt()
-        self._seconds = -self._frame_seconds  # time of the last frame
-        self._mean = 0.0  # bits of a frame at the last frame's target
+        self._seconds = -self._pace.seconds  # time of the last frame
+        self._rate = 0.0  # the last frame's target
+        self._mean = 0.0  # bits of a frame at that
         self._first_end = 0  # frame until which the first scene spends its bits at one quality
         self._turning = 0  # frames that are left to reach and hold a new target
         self._unsure = 0  # frames that are left to try of a new scene
@@ -85,11 +88,12 @@ class BitrateControl:
 
         Raises InvalidSetting when it is out of range.
         """
-        self.target.change(self._seconds + self._frame_seconds / 2, rate)
+        self.target.change(self._seconds + self._pace.seconds / 2, rate)
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the choice that keeps to the budget."""
         self._seconds = view.seconds
+        self._pace.see(view.seconds)
         excess = self._excess()
         self._follow_target(excess)
         if self._turning:
@@ -124,19 +128,21 @@ class BitrateControl:
         budget = self.target.bits_until(self._seconds)
         excess = self._spent + self._planner.pending_bits - budget
         rate = self.target.at(self._seconds)
-        allowed = min(max(excess, -MOST_CREDIT * rate), MOST_EXCESS * rate)
+        credit = max(MOST_CREDIT, self._pace.longest) * rate
+        allowed = min(max(excess, -credit), MOST_EXCESS * rate)
         self._spent += allowed - excess
         return allowed
 
     def _follow_target(self, excess: float) -> None:
-        mean = self.target.at(self._seconds) * self._frame_seconds
+        rate = self.target.at(self._seconds)
+        mean = rate * self._pace.seconds
         self._turning = max(self._turning - 1, 0)
-        if self._mean and mean != self._mean:
+        if self._rate and rate != self._rate:
             self._turning, self._unsure = TURN + HOLD, UNSURE
             self._frames, self._first_end = None, 0  # no time to make up for an old target
         if self._turning > HOLD:
             self._debt = Debt(excess, ceil(abs(excess) / (TURN_REPAYMENT * mean)))
-        self._mean = mean
+        self._rate, self._mean = rate, mean
 
     def _begin_scene(self, view: FrameView) -> None:
         """Drop what was planned for the scene before."""
@@ -182,7 +188,10 @@ class BitrateControl:
                 quality = (low + high) / 2
         else:
             quality = min(quality, tried)  # a higher one might cost far more than expected
-        return self._caught_up(view, excess, quality) if view.plan.since_intra == 1 else quality
+        if view.plan.since_intra == 1:
+            quality = self._caught_up(view, excess, quality)
+        most = MOST_EXCESS * self.target.at(view.seconds) - excess
+        return min(quality, self._planner.steady_quality(view, most, 1))
 
     def _caught_up(self, view: FrameView, excess: float, quality: float) -> float:
         """Return a quality that makes up for that of the intra frame before, if it can be paid."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from neuvid.choice import FrameChoice, FrameKind, quality_of, round_quality
 from neuvid.rate.budget import LeakyBucket
 from neuvid.rate.controller import FrameStats, FrameView, RateController
+from neuvid.rate.pace import FramePace
 from neuvid.rate.planner import STEP, BitPlanner
 
 HORIZON = 20  # frames after which the reserve should be free
@@ -34,13 +35,14 @@ class BufferGuard:
     ) -> None:
         self.control = control
         self._bucket = bucket
-        self._frame_seconds = 1 / frame_rate
+        self._pace = FramePace(1 / frame_rate)
         self._planner = BitPlanner(pixels)
         self._pending: deque[tuple[float, float]] = deque()  # seconds and bits
 
     def choose(self, view: FrameView) -> FrameChoice:
         """Return the other controller's choice, or one that fits into the buffer."""
         choice = self.control.choose(view)
+        self._pace.see(view.seconds)
         bucket = copy(self._bucket)
         for seconds, bits in self._pending:
             bucket.add(seconds, bits)
@@ -75,7 +77,7 @@ class BufferGuard:
         return min(max(needed, RESERVE * capacity), MOST_RESERVE * capacity)
 
     def _drained(self, view: FrameView, frames: int) -> float:
-        return frames * self._frame_seconds * self._bucket.drain.at(view.seconds)
+        return frames * self._pace.seconds * self._bucket.drain.at(view.seconds)
 
     def _steady_quality(self, view: FrameView, bucket: LeakyBucket, reserve: float) -> float:
         """Return the quality at which the reserve is free after the horizon, and a bit more."""
