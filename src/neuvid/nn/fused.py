@@ -150,7 +150,8 @@ class FusedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, out_channels, H, W]."""
         layers = (self.adaptor, self.expand, self.depthwise, self.project, self.widen, self.narrow)
-        weights = [tensor for layer in layers if layer for tensor in layer.parameters()]
+        pairs = ((layer.weight, layer.bias) for layer in layers if layer)
+        weights = [tensor for pair in pairs for tensor in pair if tensor is not None]
         block = self._packed.layer(*weights)
         output: Tensor = _BlockFunction.apply(block, x.float(), *weights)  # type: ignore[no-untyped-call]
         return output

@@ -303,13 +303,13 @@ class Trainer:
     def _draw_chain(self, stage: Stage, planes: Planes) -> Chain:
         # All randomness depends on the seed and the step, so an interrupted run goes on exactly.
         seed = (self.options.seed << 40) + (self.step << 12)
-        torch.manual_seed(seed)
+        self._seed(seed)
         share = torch.rand(stage.batch)  # of all processes, which agree on the routes, too
         routes = draw_routes(self.model.routes, stage.clip_frames)
         highest = max(self.ladder[route] for route in routes)
         size = len(planes.luma)
         own = share[self.processes.rank * size :][:size]
-        torch.manual_seed(seed + 1 + self.processes.rank)  # of the noise
+        self._seed(seed + 1 + self.processes.rank)  # of the noise
         return self.recipe.chain(
             frames=to_frames(planes, self.device),
             quality=tuple((own * highest).tolist()),
@@ -320,6 +320,11 @@ class Trainer:
             schedule=Schedule(refresh_period=stage.refresh_period),
             recompute=stage.recompute,
         )
+
+    def _seed(self, seed: int) -> None:
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a millisecond
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _code_segments(self, stage: Stage, chain: Chain) -> Iterator[ChainLosses]:
         """Yield the losses of each segment when the weights have their gradients."""
