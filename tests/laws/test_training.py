@@ -30,7 +30,7 @@ from neuvid.training.runs import (
     BEST_FILE,
     CHECKPOINT_FILE,
     LAST_FILE,
-    write_atomically,
+    RunFolder,
 )
 from neuvid.training.stages import Recipe, Stage
 from neuvid.training.trainer import Trainer, TrainingOptions
@@ -270,12 +270,14 @@ def test_impossible_runs_are_refused_before_the_first_step(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.pt"
-    write_atomically(file, b"old")
-    (tmp_path / "checkpoint.pt.partial").symlink_to("/dev/full")
-    with pytest.raises(UnwritableOutput, match="No space left"):
-        write_atomically(file, b"new")
-    assert file.read_bytes() == b"old"
+    run = RunFolder(tmp_path)
+    run.save_checkpoint({"old": torch.zeros(2)})
+    (tmp_path / f"{CHECKPOINT_FILE}.partial").symlink_to("/dev/full")
+    for size in (2, 10**6):
+        with pytest.raises(UnwritableOutput, match="No space left"):
+            run.save_checkpoint({"new": torch.zeros(size)})
+    content = run.load_checkpoint()
+    assert content is not None and content.keys() == {"old"}
 
 
 DIVERGING = (20.0, 32.0, 44.0)  # qualities from which narrow routes cost more

@@ -80,7 +80,7 @@ def test_runs_go_on_from_the_states_however_the_weights_are_divided(
             torch.autograd.backward([weight.square().sum() for weight in weights])
             for optimiser in optimisers:
                 update(optimiser)
-        return states_by_name(optimisers, names)
+        return copy.deepcopy(states_by_name(optimisers, names))
 
     states = go_on([weights], {}, 15)
     assert states.keys() == set(names.values())

@@ -215,9 +215,9 @@ def make_optimisers(
 
 
 def states_by_name(optimisers: Iterable[Optimizer], names: Mapping[Tensor, str]) -> States:
-    """Return copies of the states of parameters, whose names are given."""
+    """Return the states of parameters, whose names are given."""
     return {
-        names[parameter]: {key: value.clone() for key, value in state.items()}
+        names[parameter]: state
         for optimiser in optimisers
         for parameter, state in optimiser.state.items()
     }

@@ -5,20 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import FrameType
-from typing import Self, TypeVar
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-
-Value = TypeVar("Value")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -128,13 +126,9 @@ class Processes:
             self.shared.barrier.wait()
             torch.autograd.graph.increment_version(tensors)
 
-    def gather(self, value: Value) -> list[Value]:
-        """Return what the process of each share gives, in the first process; elsewhere nothing."""
-        if self.shares == 1:
-            return [value]
-        values: list[Value] = [value] * self.shares
-        dist.gather_object(value, values if self.is_first else None)
-        return values if self.is_first else []
+    def gather(self, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Return, in the first process, what those of all shares give; elsewhere nothing."""
+        return [values] if self.shared is None else self.shared.gather(values)
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over all processes."""
@@ -198,6 +192,19 @@ class SharedMemory:
         self.barrier.wait()
         norm: Tensor = torch.linalg.vector_norm(self._norms)
         return norm
+
+    def gather(self, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Return what all processes give, in the first; its tensors stay here."""
+        files = [self.folder / f"{rank}.pt" for rank in range(self.world_size)]
+        torch.save(values, files[self.rank])
+        self.barrier.wait()
+        gathered = []
+        if self.rank == 0:
+            for file in files:
+                gathered.append(torch.load(file, mmap=True, weights_only=True))
+                file.unlink()
+        self.barrier.wait()
+        return gathered
 
     def _rows_of(self, count: int) -> Tensor:
         """Return the gradients of all processes, `count` of each."""

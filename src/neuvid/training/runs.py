@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TextIO
 
 import torch
 
@@ -23,15 +23,15 @@ LOG_FILE, TENSORBOARD_FOLDER = "log.jsonl", "tensorboard"
 SPACE_NEEDED = 8  # times the bytes of the weights: checkpoint, exports, and one beside
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that either the old or the new content survives any interruption.
 
-    Raises UnwritableOutput.
+    `write` gets the file, which is open. Raises UnwritableOutput.
     """
     beside = path.with_name(path.name + ".partial")
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -68,9 +68,7 @@ class RunFolder:
 
     def save_checkpoint(self, content: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
-        buffer = io.BytesIO()
-        torch.save(dict(content), buffer)
-        write_atomically(self.path / CHECKPOINT_FILE, buffer.getbuffer())
+        write_atomically(self.path / CHECKPOINT_FILE, partial(torch.save, dict(content)))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the checkpoint, None when there is none; raise UnreadableInput when damaged."""
@@ -98,7 +96,7 @@ class RunLogs:
         file = path / LOG_FILE
         try:
             kept = _lines_before(file, first_step)
-            write_atomically(file, "".join(kept).encode())
+            write_atomically(file, lambda opened: opened.write("".join(kept).encode()))
             self.lines: TextIO = file.open("a")
             self.tensorboard = _tensorboard(path / TENSORBOARD_FOLDER, first_step)
         except OSError as error:

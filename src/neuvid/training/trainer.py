@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -419,7 +418,8 @@ class Trainer:
         with self.limit.timing("saving"):
             states = self.processes.gather(states_by_name(self.optimisers, self.names))
             if self.processes.is_first:
-                self.run.save_checkpoint(self._checkpoint(dict(ChainMap(*states))))
+                merged = {name: state for part in states for name, state in part.items()}
+                self.run.save_checkpoint(self._checkpoint(merged))
             self._export(LAST_FILE)
         self.saved = time.monotonic()
 
