@@ -41,7 +41,7 @@ TINY_IMPLICIT = replace(
 )
 TINY_HYBRID = replace(
     FM_SMALL,
-    intra=TINY_INTRA,
+    intra=replace(TINY_INTRA, latent_channels=96, latent_blocks=1, linear_path=True),
     feature_channels=96,
     activity_channels=8,
     prior_channels=32,

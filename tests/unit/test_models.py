@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from neuvid.models.checkpoint import (
     shipped_weights,
 )
 from neuvid.models.complexity import measure_complexity
-from neuvid.models.presets import PRESETS, RT_SMALL, build_model
+from neuvid.models.presets import INTRA_SMALL, PRESETS, RT_SMALL, build_model
 from neuvid.models.published import read_published
 from neuvid.training.initialisation import initialise
 
@@ -43,6 +44,20 @@ def test_small_presets_are_small(name: str, most: float, tmp_path: Path) -> None
     initialise(network)
     save_model(tmp_path / "model.safetensors", name, network, {})
     assert (tmp_path / "model.safetensors").stat().st_size < 12e6
+
+
+def test_nothing_bounds_the_quality_of_a_picture_with_a_linear_path() -> None:
+    config = replace(INTRA_SMALL, latent_channels=384, latent_blocks=1, linear_path=True)
+    network = build_model(replace(RT_SMALL, intra=config))
+    initialise(network)
+    torch.manual_seed(0)
+    frame = torch.rand(1, 3, 64, 96)
+    frame[:, 1:] = frame[:, 1:, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    positions = torch.tensor([32.0])
+    with torch.inference_mode():
+        y = network.intra.analyse(frame, positions)
+        error = (network.intra.synthesise(y, positions) - frame).square().mean()
+    assert error < 1e-3 * frame.var()
 
 
 def test_complexity_counts_each_convolution() -> None:

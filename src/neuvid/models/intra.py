@@ -13,6 +13,7 @@ from neuvid.nn.blocks import (
     PATCH,
     Bank,
     DepthConvBlock,
+    Shuffle,
     SignalConv,
     SignalPointwise,
     StepBank,
@@ -34,7 +35,10 @@ class IntraConfig:
 
     With `step_bank`, a vector of quantiser steps per quality lets the networks that predict
     means and scales work in the latent's own units, whatever the quality; and laws are those of
-    Laplace, whose tails forgive what small networks do not foresee.
+    Laplace, whose tails forgive what small networks do not foresee. With `linear_path`, a linear
+    transform of 16x16 pixels lies beside encoder and decoder, so that nothing bounds the quality
+    where the latent has as many values as the picture: 384 for 4:2:0 video. `latent_blocks` are
+    those at the latent's resolution, in encoder and decoder each.
     """
 
     trunk_channels: int = 368
@@ -47,7 +51,9 @@ class IntraConfig:
     decoder_blocks: int = 12
     fusion_blocks: int = 2
     spatial_blocks: int = 3
+    latent_blocks: int = 0
     step_bank: bool = False
+    linear_path: bool = False
 
 
 class IntraPrior(FourStepPrior):
@@ -79,6 +85,15 @@ class IntraPrior(FourStepPrior):
         )
 
 
+class LinearPath(nn.Module):
+    """A linear transform of 16x16 pixels beside the networks, both ways."""
+
+    def __init__(self, latent_channels: int) -> None:
+        super().__init__()
+        self.analysis = SignalConv(PATCH_VALUES, latent_channels, 2, stride=2)
+        self.synthesis = Shuffle(latent_channels, PATCH_VALUES)
+
+
 class IntraModel(StillModel):
     """Codes a picture by itself: patches at 1/8, latent at 1/16, hyper-latent at 1/64."""
 
@@ -93,16 +108,27 @@ class IntraModel(StillModel):
             *blocks(config.encoder_blocks, trunk),
             SignalConv(trunk, latent, 3, stride=2, padding=1),
         )
+        self.latent_encoder = nn.Sequential(*blocks(config.latent_blocks, latent))
+        self.linear_path = LinearPath(latent) if config.linear_path else None
         self.prior = IntraPrior(config)
+        self.latent_bank = Bank(QUALITIES, latent) if config.latent_blocks else None
+        self.latent_decoder = nn.Sequential(*blocks(config.latent_blocks, latent))
         self.decoder = nn.Sequential(Up(latent, trunk), *blocks(config.decoder_blocks, trunk))
         self.decoder_bank = Bank(QUALITIES, trunk)
         self.head = DepthConvBlock(trunk, PATCH_VALUES)
 
     def analyse(self, frame: Tensor, positions: Tensor) -> Tensor:
         """Return y [B, C, H/16, W/16] of a frame [B, 3, H, W]."""
-        y: Tensor = self.encoder(self.embed(patchify(frame)) * self.encoder_bank(positions))
-        return y
+        patches = patchify(frame)
+        features = self.encoder(self.embed(patches) * self.encoder_bank(positions))
+        y: Tensor = self.latent_encoder(features)
+        return y if self.linear_path is None else y + self.linear_path.analysis(patches)
 
     def synthesise(self, y_hat: Tensor, positions: Tensor) -> Tensor:
         """Return the unclamped picture [B, 3, H, W] of y_hat."""
-        return unpatchify(self.head(self.decoder(y_hat) * self.decoder_bank(positions)))
+        scaled = y_hat if self.latent_bank is None else y_hat * self.latent_bank(positions)
+        features = self.decoder(self.latent_decoder(scaled)) * self.decoder_bank(positions)
+        patches: Tensor = self.head(features)
+        if self.linear_path is not None:
+            patches = patches + self.linear_path.synthesis(y_hat)
+        return unpatchify(patches)

@@ -23,9 +23,9 @@ from neuvid.models.block_motion import ANCHORS, POSITION_MAX, MotionCoder
 from neuvid.models.dynamic_hybrid import DynamicHybridModel
 from neuvid.models.hybrid import HybridModel
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
-from neuvid.models.intra import IntraModel, IntraPrior
+from neuvid.models.intra import IntraModel, IntraPrior, LinearPath
 from neuvid.models.residual import TRANSFORM_CHANNELS, ResidualModel
-from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
+from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank
 from neuvid.priors.checkerboard import FOUR_STEPS
 
 BRANCH_GAIN = 0.01  # of the last layer of a residual branch
@@ -213,12 +213,31 @@ def _last(network: nn.Module) -> nn.Conv2d:
 def _initialise_intra(model: IntraModel) -> None:
     _set_near_identity(model)
     _set_embedding(_adaptor(model.embed))
-    _set_down(_last(model.encoder))
-    up = model.decoder[0]
-    if isinstance(up, Up):
-        _set_up(up.up.spread, 0.5)  # the block's shortcut doubles what passes
     _set_head(_adaptor(model.head))
+    down, up = _last(model.encoder), model.decoder.get_submodule("0.up.spread")
+    if model.linear_path is None:
+        _set_down(down)
+        _set_up(up, 0.5)  # the block's shortcut doubles what passes
+    else:
+        for conv in (down, up):
+            conv.weight.mul_(OUTPUT_GAIN)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        _set_linear_path(model.linear_path)
     _initialise_intra_prior(model.prior)
+
+
+def _set_linear_path(path: LinearPath) -> None:
+    """Make it an orthonormal transform of what is not mid-grey."""
+    forward, inverse = _block_transform()
+    analysis, synthesis = path.analysis, path.synthesis.spread
+    order = _latent_order(analysis.out_channels)
+    filters = torch.stack([_haar(i, j) for _, i, j, _, _ in order])  # [C, 2, 2]
+    channels = [channel for channel, *_ in order]
+    analysis.weight.copy_(torch.einsum("cp,cij->cpij", forward[channels], filters))
+    analysis.bias.copy_(-0.5 * analysis.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
+    spread = torch.einsum("pc,cij->pijc", inverse[:, channels], filters).flatten(0, 2)
+    synthesis.weight.copy_(spread[..., None, None])
+    nn.init.zeros_(synthesis.bias)
 
 
 def _initialise_intra_prior(prior: IntraPrior) -> None:
