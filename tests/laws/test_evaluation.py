@@ -24,7 +24,7 @@ from neuvid.bitstream.container import PacketReader
 from neuvid.cli.main import main
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.evaluation.anchors import FfmpegCodec, Structure
-from neuvid.evaluation.bdrate import difference
+from neuvid.evaluation.bdrate import compare_codecs, difference
 from neuvid.evaluation.codecs import find_codec
 from neuvid.evaluation.facts import codec_facts, drift, quality_range
 from neuvid.evaluation.ffmpeg import ffmpeg_path
@@ -377,6 +377,11 @@ def test_commands(
     evaluation = read_evaluation(report.with_suffix(".json"))
     low, high = quality_range(evaluation, "tiny", "psnr_y") or (0, 0)
     assert f"{low:.1f} to {high:.1f}" in table
+    cells = [cell.strip() for cell in table.splitlines()[-1].strip("|").split("|")]
+    assert cells[0] == "tiny"
+    for metric, cell in zip(evaluation.metrics, cells[1:], strict=True):
+        rate = compare_codecs(evaluation, "tiny", "x264:ultrafast", metric).rate
+        assert cell == ("–" if rate is None else f"{rate:+.1f} %")
     assert main(["summary", result, "--metric", "beauty"]) == 2
     assert "metric is 'beauty'" in capsys.readouterr().err
     assert main(["compare", result, str(clip)]) == 2

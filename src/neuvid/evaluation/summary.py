@@ -16,10 +16,10 @@ FACTS = ("drift", "rate error", "kMAC per pixel", "encode frames/s", "decode fra
 
 
 def summary(evaluation: Evaluation, metric: str) -> str:
-    """Return a line and a table: each codec's quality, differences, and what else is known.
+    """Return tables: each codec's quality, differences, and what else is known.
 
     The differences are of bits at an equal `metric`, against the codec of the column. Lines below
-    the table tell why some are missing.
+    the table tell why some are missing. A second table has those of the first codec by all metrics.
     """
     if not evaluation.curves:
         return "Nothing was measured."
@@ -32,8 +32,26 @@ def summary(evaluation: Evaluation, metric: str) -> str:
         facts = [_drift(evaluation, codec, metric), *_facts(evaluation, codec)]
         rows.append([codec, quality, *differences, *facts])
     table = markdown_table(*_without_empty_columns(head, rows))
-    parts = (_title(evaluation, metric), table, _refusals(evaluation, metric))
+    parts = (
+        _title(evaluation, f"equal {METRICS[metric].label}"),
+        table,
+        _refusals(evaluation, metric),
+        _by_metric(evaluation),
+    )
     return "\n\n".join(part for part in parts if part)
+
+
+def _by_metric(evaluation: Evaluation) -> str:
+    """Return a table of the first codec's bits against the others', by each metric."""
+    first, *anchors = evaluation.codecs
+    if not anchors:
+        return ""
+    head = [f"{first} against", *(METRICS[metric].label for metric in evaluation.metrics)]
+    rows = [
+        [anchor, *(_difference(evaluation, anchor, first, name) for name in evaluation.metrics)]
+        for anchor in anchors
+    ]
+    return f"{_title(evaluation, 'equal quality')}\n\n{markdown_table(head, rows)}"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -61,12 +79,12 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def _title(evaluation: Evaluation, metric: str) -> str:
+def _title(evaluation: Evaluation, what: str) -> str:
     count = len(evaluation.clips)
     frames = sorted({clip.frames for clip in evaluation.clips})
     span = "–".join(str(number) for number in dict.fromkeys((frames[0], frames[-1])))
     clips = f"{count} clip{'' if count == 1 else 's'} of {span} frames"
-    return f"Bits at equal {METRICS[metric].label}, {clips}:"
+    return f"Bits at {what}, {clips}:"
 
 
 def _range(evaluation: Evaluation, codec: str, metric: str) -> str:
