@@ -25,7 +25,7 @@ from neuvid.models.hybrid import HybridModel
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior, LinearPath
 from neuvid.models.residual import TRANSFORM_CHANNELS, ResidualModel
-from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank
+from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
 from neuvid.priors.checkerboard import FOUR_STEPS
 
 BRANCH_GAIN = 0.01  # of the last layer of a residual branch
@@ -214,12 +214,14 @@ def _initialise_intra(model: IntraModel) -> None:
     _set_near_identity(model)
     _set_embedding(_adaptor(model.embed))
     _set_head(_adaptor(model.head))
-    down, up = _last(model.encoder), model.decoder.get_submodule("0.up.spread")
+    down, up = _last(model.encoder), model.decoder[0]
+    if not isinstance(up, Up):
+        raise TypeError("the decoder does not begin with more resolution")
     if model.linear_path is None:
         _set_down(down)
-        _set_up(up, 0.5)  # the block's shortcut doubles what passes
+        _set_up(up.up.spread, 0.5)  # the block's shortcut doubles what passes
     else:
-        for conv in (down, up):
+        for conv in (down, up.up.spread):
             conv.weight.mul_(OUTPUT_GAIN)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         _set_linear_path(model.linear_path)
@@ -237,7 +239,7 @@ def _set_linear_path(path: LinearPath) -> None:
     analysis.bias.copy_(-0.5 * analysis.weight.sum((1, 2, 3)))  # type: ignore[union-attr]
     spread = torch.einsum("pc,cij->pijc", inverse[:, channels], filters).flatten(0, 2)
     synthesis.weight.copy_(spread[..., None, None])
-    nn.init.zeros_(synthesis.bias)
+    nn.init.zeros_(synthesis.bias)  # type: ignore[arg-type]
 
 
 def _initialise_intra_prior(prior: IntraPrior) -> None:
