@@ -266,6 +266,9 @@ def test_impossible_runs_are_refused_before_the_first_step(
     (tmp_path / "out" / CHECKPOINT_FILE).write_bytes(b"damaged")
     with pytest.raises(UnreadableInput, match="not a checkpoint"):
         run(RECIPE, training_set, tmp_path / "out")
+    torch.save({"step": 0}, tmp_path / "out" / CHECKPOINT_FILE)
+    with pytest.raises(UnreadableInput, match="another version"):
+        run(RECIPE, training_set, tmp_path / "out")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -277,7 +280,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         with pytest.raises(UnwritableOutput, match="No space left"):
             run.save_checkpoint({"new": torch.zeros(size)})
     content = run.load_checkpoint()
-    assert content is not None and content.keys() == {"old"}
+    assert content is not None and "old" in content and "new" not in content
 
 
 DIVERGING = (20.0, 32.0, 44.0)  # qualities from which narrow routes cost more

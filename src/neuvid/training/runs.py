@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_FILE, BEST_FILE, LAST_FILE = "checkpoint.pt", "best.safetensors", "last.safetensors"
 LOG_FILE, TENSORBOARD_FOLDER = "log.jsonl", "tensorboard"
+CHECKPOINT_VERSION = 2  # of what is in it
 SPACE_NEEDED = 8  # times the bytes of the weights: checkpoint, exports, and one beside
 
 
@@ -68,10 +69,14 @@ class RunFolder:
 
     def save_checkpoint(self, content: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
-        write_atomically(self.path / CHECKPOINT_FILE, partial(torch.save, dict(content)))
+        whole = {"version": CHECKPOINT_VERSION, **content}
+        write_atomically(self.path / CHECKPOINT_FILE, partial(torch.save, whole))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the checkpoint, None when there is none; raise UnreadableInput when damaged."""
+        """Return the checkpoint, None where there is none.
+
+        Raises UnreadableInput when it is damaged or of another version.
+        """
         path = self.path / CHECKPOINT_FILE
         if not path.exists():
             return None
@@ -79,6 +84,8 @@ class RunFolder:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise UnreadableInput(path, f"not a checkpoint ({error})") from error
+        if content.get("version") != CHECKPOINT_VERSION:
+            raise UnreadableInput(path, "a checkpoint of another version of neuvid")
         return content
 
     def logs(self, first_step: int) -> RunLogs:
