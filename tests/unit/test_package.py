@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+
+import torch
+from clips import moving_clip
 
 import neuvid
 
@@ -31,3 +36,32 @@ def test_importing_is_quick() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_wheel_alone_encodes_and_decodes(tmp_path: Path) -> None:
+    """Installed elsewhere it needs nothing of the work tree, and decodes to the same pixels."""
+    installed = tmp_path / "installed"
+
+    def python(*arguments: str | Path, **environment: str) -> bytes:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            check=True,
+            capture_output=True,
+            cwd=tmp_path,
+            env=os.environ | environment,
+        ).stdout
+
+    def alone(*arguments: str | Path) -> bytes:
+        places = (str(installed), str(Path(torch.__file__).parents[1]))
+        # -S leaves out the link to the work tree.
+        return python("-S", *arguments, PYTHONPATH=os.pathsep.join(places))
+
+    repository, folder = Path(__file__).parents[2], f"build-dir={tmp_path / 'build'}"
+    python("-m", "pip", "wheel", repository, "--no-deps", "-w", tmp_path, "-C", folder)
+    (wheel,) = tmp_path.glob("neuvid-*.whl")
+    zipfile.ZipFile(wheel).extractall(installed)
+    assert str(installed).encode() in alone("-c", "import neuvid; print(neuvid.__file__)")
+    clip = moving_clip(tmp_path / "clip.mp4", frames=3)
+    alone("-m", "neuvid", "encode", clip, "clip.nvid")
+    decode = ("-m", "neuvid", "decode", "clip.nvid", "-")
+    assert python(*decode) == alone(*decode) != b""
