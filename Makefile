@@ -18,6 +18,10 @@ check:
 	$(BIN)/cmake --build build/native
 	$(BIN)/ctest --test-dir build/native --output-on-failure
 	$(BIN)/pytest
+	for isa in AVX2 AVX512_CORE; do \
+		ONEDNN_MAX_CPU_ISA=$$isa $(BIN)/pytest tests/laws/test_dynamic.py tests/laws/test_integer.py \
+			|| exit 1; \
+	done
 	NEUVID_TRAINING_KERNELS=none $(BIN)/pytest tests/laws/test_training.py tests/unit/test_models.py
 
 setup: .venv/ready

@@ -26,6 +26,7 @@ TINY_INTRA = replace(
     common_channels=48,
     decoder_blocks=1,
 )
+TINY_LINEAR_INTRA = replace(TINY_INTRA, latent_channels=96, latent_blocks=1, linear_path=True)
 TINY_IMPLICIT = replace(
     RT_SMALL,
     intra=TINY_INTRA,
@@ -41,7 +42,7 @@ TINY_IMPLICIT = replace(
 )
 TINY_HYBRID = replace(
     FM_SMALL,
-    intra=replace(TINY_INTRA, latent_channels=96, latent_blocks=1, linear_path=True),
+    intra=TINY_LINEAR_INTRA,
     feature_channels=96,
     activity_channels=8,
     prior_channels=32,
@@ -51,7 +52,7 @@ TINY_HYBRID = replace(
 )
 TINY_DYNAMIC = replace(
     DYNAMIC_SMALL,
-    intra=TINY_INTRA,
+    intra=TINY_LINEAR_INTRA,
     feature_channels=96,
     route_channels=(32, 48, 64, 96),
     activity_channels=8,
