@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from neuvid.cli.evaluate import METRIC, evaluate_with_progress, print_failures
-from neuvid.cli.options import DEFAULT_MODEL
 from neuvid.errors import NeuvidError
 from neuvid.evaluation.anchors import Structure
 from neuvid.evaluation.codecs import CodecOptions, find_codec
@@ -23,6 +22,7 @@ from neuvid.evaluation.report import write_report
 from neuvid.evaluation.results import Evaluation
 from neuvid.evaluation.run import RunOptions
 from neuvid.evaluation.summary import summary
+from neuvid.models.presets import DEFAULT_MODEL
 
 OTHERS = ("x264:medium", "x265:medium")  # no B-frames, one intra frame, constant quantiser
 FRAMES = 64
