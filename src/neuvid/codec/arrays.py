@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
 from operator import index as whole_number
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from neuvid.codec.decoder import MAX_PIXELS, Decoder
 from neuvid.codec.files import StreamPath, open_stream
 from neuvid.codec.headers import clip_of
 from neuvid.codec.statistics import StreamStatistics
-from neuvid.codec.streams import load_model_of, packet_at
-from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.codec.streams import check_start, load_model_of, packet_at
+from neuvid.errors import UnreadableInput
 from neuvid.models.checkpoint import LoadedModel, load_model
 from neuvid.models.presets import DEFAULT_MODEL
 from neuvid.rate.controller import FixedQuality
@@ -51,8 +50,7 @@ def read(
 
     Raises InvalidSetting, UnreadableInput, ModelMismatch and CorruptStream.
     """
-    if not (isfinite(start) and start >= 0):
-        raise InvalidSetting("start", got=start, expected="0 or more seconds")
+    check_start(start)
     opened = _Stream(source)
     with opened.open() as reader:
         header = reader.header

@@ -78,8 +78,7 @@ def decode_stream(
 
     Raises InvalidSetting, UnreadableInput, UnwritableOutput, ModelMismatch and CorruptStream.
     """
-    if not (isfinite(start) and start >= 0):
-        raise InvalidSetting("start", got=start, expected="0 or more seconds")
+    check_start(start)
     damage = _Damage(keep_going)
     with (
         open_stream(source) as reader,
@@ -134,6 +133,12 @@ def verify_stream(
                 if progress:
                     progress(decoding.statistics())
             return VerifyReport(statistics=decoding.statistics(), undecoded=None)
+
+
+def check_start(start: float | Fraction) -> None:
+    """Raise InvalidSetting unless a start is 0 seconds or more."""
+    if not (isfinite(start) and start >= 0):
+        raise InvalidSetting("start", got=start, expected="0 or more seconds")
 
 
 def packet_at(

@@ -14,8 +14,7 @@ from av.video.frame import VideoFrame
 
 from neuvid.errors import UnreadableInput
 from neuvid.video.orientation import Orientation
-from neuvid.video.passthrough import PassthroughPacker
-from neuvid.video.sources import ROUNDING, TimedPicture
+from neuvid.video.sources import ROUNDING, SilentSource, TimedPicture
 
 _EXIF = re.compile(rb"(?:Exif\0\0|eXIf)(II\*\0|MM\0\*)")  # in a jpg or a png
 _ORIENTATION = 0x0112  # tag of TIFF 6.0
@@ -30,22 +29,11 @@ _ORIENTATIONS = {
 }
 
 
-class PictureFiles:
+class PictureFiles(SilentSource):
     """Picture files; those that are animated give their first picture, and a note."""
 
-    all_rgb = True
-    chroma_location = field_order = 0
-    begin: int | None = 0
-    end: int | None = None
-    sample_aspect = Fraction(1)
-    passthrough: PassthroughPacker | None = None
-
     def __init__(self, name: str, paths: Sequence[Path], frame_rate: Fraction) -> None:
-        self.name = name
-        self.frame_rate = frame_rate
-        self.time_base = 1 / frame_rate
-        self.frame_count: int | None = len(paths)
-        self.notes: list[str] = []
+        super().__init__(name, frame_rate, len(paths))
         self._paths = paths
 
     def pictures(self, start: Fraction) -> Iterator[TimedPicture]:
@@ -57,12 +45,6 @@ class PictureFiles:
             if is_animated(data) and not self.notes:
                 self.notes.append(f"only the first picture is read of {path.name}, which moves")
             yield TimedPicture(number, picture, _orientation(data))
-
-    def finish_passthrough(self, end: Fraction) -> None:
-        """Do nothing: pictures have no sound."""
-
-    def close(self) -> None:
-        """Do nothing: each file is closed once it is read."""
 
 
 def is_animated(data: bytes) -> bool:

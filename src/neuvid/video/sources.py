@@ -67,6 +67,30 @@ class PictureSource(Protocol):
         """Close the files."""
 
 
+class SilentSource:
+    """What sources of RGB pictures without sound have in common: times that rise evenly from 0."""
+
+    all_rgb = True
+    chroma_location = field_order = 0
+    begin: int | None = 0
+    end: int | None = None
+    sample_aspect = Fraction(1)
+    passthrough: PassthroughPacker | None = None
+
+    def __init__(self, name: str, frame_rate: Fraction, frame_count: int | None) -> None:
+        self.name = name
+        self.frame_rate = frame_rate
+        self.time_base = 1 / frame_rate
+        self.frame_count = frame_count
+        self.notes: list[str] = []
+
+    def finish_passthrough(self, end: Fraction) -> None:
+        """Do nothing: there is no sound."""
+
+    def close(self) -> None:
+        """Do nothing: nothing stays open."""
+
+
 class StreamSource:
     """The best video stream of a container.
 
