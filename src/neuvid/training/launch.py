@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -85,7 +85,8 @@ def run_together(task: Task, count: int) -> None:
     SIGTERM and SIGINT are passed to all of them. When one fails or dies, the others are killed,
     and what it raised is raised here: NeuvidError, or RuntimeError with its traceback as a note.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # they share what is imported, in memory
+    context.set_forkserver_preload([__name__])
     barrier = context.Barrier(count)
     children: list[_Child] = []
 
@@ -137,7 +138,7 @@ class _Failure:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Child:
     name: str
-    process: SpawnProcess
+    process: ForkServerProcess
     failure: connection.Connection
 
     def error(self) -> tuple[int, Exception]:
