@@ -30,16 +30,16 @@ is no terminal. `python -m neuvid` is `neuvid`.
 
 What comes back of a file:
 
-| | to mkv | to mp4 and mov | to y4m, yuv and pictures |
+| | to mkv and webm | to mp4, m4v and mov | to y4m, yuv and pictures |
 | --- | --- | --- | --- |
-| pictures | H.264 that looks the same | H.264 that looks the same | exactly as decoded |
+| pictures | H.264 (webm: VP9) that looks the same | H.264 that looks the same | exactly as decoded, but RGB is 4:4:4 in y4m, told |
 | times of frames, also uneven ones, and how long the last one lasts | to the millisecond | yes | one frame rate; told where it is not theirs |
 | turned and mirrored pictures | yes | yes | written upright |
-| pixel aspect, matrix, range, primaries, transfer, chroma siting | yes | yes | y4m: aspect, range, siting |
+| pixel aspect, matrix, range, primaries, transfer, chroma siting | yes, but webm has no pixel aspect, told | yes | y4m: aspect, range, siting |
 | transparency, interlacing, more than 8 bits, 4:2:2 and 4:4:4, mastering display and light levels of HDR | no, told at encoding | no, told at encoding | no, told at encoding |
-| sound | the same packets: any codec that Matroska holds, G.711, ADPCM, WMA and LATM too | the same packets: AAC, MP3, AC-3, ALAC, PCM and more; G.711 and AMR in mov alone | no, told |
+| sound | the same packets: any codec that Matroska holds, G.711, ADPCM, WMA and LATM too; webm: Opus and Vorbis | the same packets: AAC, MP3, AC-3, ALAC, PCM and more; G.711 and AMR in mov alone | no, told |
 | priming and padding of sound, which are not played | what Matroska told; priming of AAC in mp4 is heard before the first picture | priming | |
-| subtitles | SRT, ASS, WebVTT | mov_text | no, told |
+| subtitles | SRT, ASS, WebVTT; webm: WebVTT | mov_text | no, told |
 | chapters | yes | yes | no, told |
 | tags (title, artist, ...) | yes | those that mp4 has names for; others told | no, told |
 | languages and titles of streams, flags of sound and subtitles | yes | yes, but mov has no word for some languages | |

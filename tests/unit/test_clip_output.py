@@ -85,16 +85,17 @@ def test_bare_planes_are_exact(
     assert_same(read(tmp_path / "clip.yuv", raw)[1], frames)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("pixel_format", PixelFormat)
-def test_h264_keeps_size_and_looks_the_same(
+def test_containers_keep_the_size_and_look_the_same(
     tmp_path: Path, suffix: str, size: tuple[int, int], pixel_format: PixelFormat
 ) -> None:
     info = moving_info(size, pixel_format=pixel_format)
     frames = list(moving_frames(info, 6))
     notes = write(tmp_path / f"clip{suffix}", info, frames)
-    odd = pixel_format is PixelFormat.YUV420 and (size[0] % 2 or size[1] % 2)
+    even = pixel_format is PixelFormat.RGB or suffix == ".webm"
+    odd = not even and (size[0] % 2 or size[1] % 2)
     assert notes == (["odd size: written as H.264 4:4:4"] if odd else [])
     back, read_frames = read(tmp_path / f"clip{suffix}")
     assert (back.size, back.pixel_format) == (info.size, pixel_format)
@@ -107,11 +108,11 @@ def test_h264_keeps_size_and_looks_the_same(
     assert worst_psnr(read_frames, frames) > (25 if odd else 35)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_h264_keeps_times_and_tags(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_containers_keep_times_and_tags(tmp_path: Path, suffix: str) -> None:
     info = replace(
         INFO,
-        time_base=Fraction(1, 1000 if suffix == ".mkv" else 90000),
+        time_base=Fraction(1, 1000 if suffix in (".mkv", ".webm") else 90000),
         start=2090,
         colour=ColourTags(9, 2, primaries=9, transfer=16, chroma_location=3),
         sample_aspect=Fraction(4, 3),
@@ -119,7 +120,7 @@ def test_h264_keeps_times_and_tags(tmp_path: Path, suffix: str) -> None:
     )
     times = [2090, 2123, 2190, 2200, 2999, 5000, 5001, 9000]
     frames = [replace(f, pts=t) for f, t in zip(moving_frames(info, 8), times, strict=True)]
-    write(tmp_path / f"clip{suffix}", info, frames)
+    notes = write(tmp_path / f"clip{suffix}", info, frames)
     back, read_frames = read(tmp_path / f"clip{suffix}")
     with av.open(str(tmp_path / f"clip{suffix}")) as file:
         ticks = [f.pts * back.time_base / info.time_base for f in file.decode(video=0) if f.pts]
@@ -127,11 +128,12 @@ def test_h264_keeps_times_and_tags(tmp_path: Path, suffix: str) -> None:
     read_times = [frame.pts * back.time_base / info.time_base for frame in read_frames]
     assert read_times == [time - times[0] for time in times]
     assert back.colour == info.colour
-    assert back.sample_aspect == info.sample_aspect
+    assert back.sample_aspect == (info.sample_aspect if suffix != ".webm" else 1)
     assert back.orientation == info.orientation
+    assert ["pixel aspect 4/3" in note for note in notes] == [True] * (suffix == ".webm")
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 @pytest.mark.parametrize(
     ("times", "end"),
     [
@@ -155,7 +157,7 @@ def test_frames_last_as_long_as_they_should(
         assert file.duration == 1000 * end
     with open_clip(path) as reader:
         assert [frame.pts * 1000 * reader.info.time_base for frame in reader] == times
-        if suffix != ".mkv":  # which tells it of the whole alone
+        if suffix not in (".mkv", ".webm"):  # which tell it of the whole alone
             assert reader.end * 1000 * reader.info.time_base == end
 
 
@@ -201,6 +203,29 @@ def test_pictures_of_yuv_use_its_matrix_and_range(
     r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
     g = (y - red * r - blue * b) / (1 - red - blue)
     assert np.abs(frame.planes[0] - 255 * np.array([r, g, b])).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("height", "name", "red", "blue"), [(48, "601", 0.299, 0.114), (720, "709", 0.2126, 0.0722)]
+)
+def test_rgb_becomes_444_in_y4m(
+    tmp_path: Path, height: int, name: str, red: float, blue: float
+) -> None:
+    r, g, b = 180, 70, 110
+    info = moving_info((height, 16), pixel_format=PixelFormat.RGB)
+    upright = replace(info, orientation=Orientation.turned(90))
+    frame = Frame((np.full((16, height, 3), (r, g, b), np.uint8),), 0)
+    notes = write(tmp_path / "clip.y4m", upright, [frame])
+    assert notes == [f"RGB converted to 4:4:4 of BT.{name}"]
+    header, _, planes = (tmp_path / "clip.y4m").read_bytes().split(b"\n", 2)
+    assert header.startswith(b"YUV4MPEG2 W16 H%d " % height)
+    assert header.endswith(b" C444 XCOLORRANGE=LIMITED")
+    y = red * r + (1 - red - blue) * g + blue * b
+    u, v = (b - y) / 2 / (1 - blue), (r - y) / 2 / (1 - red)
+    expected = np.array([16 + 219 * y / 255, 128 + 224 * u / 255, 128 + 224 * v / 255])
+    written = np.frombuffer(planes, np.uint8).reshape(3, -1)
+    assert np.abs(written - expected[:, None]).max() <= 1
+    assert len(read(tmp_path / "clip.y4m")[1]) == 1
 
 
 def test_binary_files_get_y4m(tmp_path: Path) -> None:
@@ -275,10 +300,8 @@ def test_each_unwritable_target_says_why(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnwritableOutput, match=reason):
             create_clip(target, INFO)
-    with pytest.raises(InvalidSetting, match=r"target is .*\.avi'; allowed is \.mp4, \.mov"):
+    with pytest.raises(InvalidSetting, match=r"target is .*\.avi'; allowed is \.mp4, \.m4v, \.mov"):
         create_clip(tmp_path / "clip.avi", INFO)
-    with pytest.raises(InvalidSetting, match="y4m pixel format"):
-        create_clip(tmp_path / "clip.y4m", RGB_INFO)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
 
 
@@ -337,8 +360,12 @@ def test_hostile_descriptions_are_refused_or_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_encoded_file_is_h264(tmp_path: Path) -> None:
-    write(tmp_path / "clip.mp4", INFO, list(moving_frames(INFO, 2)))
-    with av.open(str(tmp_path / "clip.mp4")) as container:
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mp4", "h264"), (".m4v", "h264"), (".MP4", "h264"), (".webm", "vp9")],
+)
+def test_suffix_tells_the_codec(tmp_path: Path, suffix: str, codec: str) -> None:
+    write(tmp_path / f"clip{suffix}", INFO, list(moving_frames(INFO, 2)))
+    with av.open(str(tmp_path / f"clip{suffix}")) as container:
         video = container.streams.video[0]
-        assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
+        assert (video.codec_context.name, video.pix_fmt) == (codec, "yuv420p")

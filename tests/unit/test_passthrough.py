@@ -335,6 +335,7 @@ def samples_of(path: Path) -> bytes:
         (".avi", "adpcm_ima_wav", ".mkv"),
         (".asf", "wmav2", ".mkv"),
         (".mkv", "libopus", ".mkv"),
+        (".mkv", "libopus", ".webm"),
     ],
 )
 def test_samples_are_identical(tmp_path: Path, source: str, codec: str, target: str) -> None:
@@ -385,9 +386,17 @@ def told(path: Path) -> tuple[dict[str, str], list[tuple[float, float, str]]]:
 
 
 @pytest.mark.parametrize("audio", [False, True])
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4", ".mov"])
 def test_tags_and_chapters_stay(tmp_path: Path, suffix: str, audio: bool) -> None:
-    clip = moving_clip(tmp_path / "in.mkv", frames=10, audio=audio, tags=TAGS, chapters=CHAPTERS)
+    codec = "libopus" if suffix == ".webm" else "aac"
+    clip = moving_clip(
+        tmp_path / "in.mkv",
+        frames=10,
+        audio=audio,
+        audio_codec=codec,
+        tags=TAGS,
+        chapters=CHAPTERS,
+    )
     notes = copy_clip(clip, tmp_path / f"out{suffix}")
     tags, chapters = told(tmp_path / f"out{suffix}")
     assert chapters == [(0.0, 0.2, "Eins"), (0.2, 0.4, "Zwei")]

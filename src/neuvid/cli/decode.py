@@ -31,8 +31,8 @@ def decode(
         str,
         typer.Argument(
             metavar="OUTPUT",
-            help="A file: .mp4, .mkv, .mov (H.264 that looks the same), .y4m or .yuv; "
-            "a folder for png pictures; or - for y4m to a pipe.",
+            help="A file: .mp4, .m4v, .mov, .mkv (H.264 that looks the same), .webm (VP9), .y4m or "
+            ".yuv; a folder for png pictures; or - for y4m to a pipe.",
         ),
     ],
     seek: Annotated[

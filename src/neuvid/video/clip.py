@@ -88,12 +88,12 @@ def create_clip(
 ) -> ClipWriter:
     """Create a clip to write frames as `info` describes them.
 
-    `target` is a path that ends in .mp4, .mov or .mkv (H.264 that looks the same, with sound and
-    subtitles, see ContainerSink), in .y4m or in .yuv (bare planes, one frame after the other), a
-    folder (a png per frame), or "-" or a buffered binary file for y4m, as is a pipe or a device
-    with another name. A file that exists is replaced once the new one is whole, a pipe or a device
-    is written to. With a `sound_start` in seconds, what sounds before it is
-    left out, and times of sound and subtitles are counted from it.
+    `target` is a path that ends in .mp4, .m4v, .mov or .mkv (H.264 that looks the same, with sound
+    and subtitles) or in .webm (VP9; see ContainerSink), in .y4m or in .yuv (bare planes, one frame
+    after the other), a folder (a png per frame), or "-" or a buffered binary file for y4m, as is a
+    pipe or a device with another name. A file that exists is replaced once the new one is whole, a
+    pipe or a device is written to. With a `sound_start` in seconds, what sounds before it is left
+    out, and times of sound and subtitles are counted from it.
 
     Raises InvalidSetting for a target that cannot hold such frames, and UnwritableOutput.
     """

@@ -24,7 +24,7 @@ LIMITED, FULL = 1, 2  # colour ranges
 BT709, SMPTE170M = 1, 6  # matrices
 HD_HEIGHT = 720  # pixels; a clip that does not name its matrix is taken as BT.709 from here on
 
-_EXACT = (
+EXACT = (
     Interpolation.BICUBIC
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
@@ -54,8 +54,7 @@ class PictureConverter:
     def planes(self, picture: VideoFrame) -> tuple[Plane, ...]:
         """Return the planes; they share the picture's memory where it has no gaps."""
         samples = 3 if self._pixel_format is PixelFormat.RGB else 1
-        views = (_view(plane, samples) for plane in self.convert(picture).planes)
-        return tuple(np.ascontiguousarray(view) for view in views)
+        return planes_of(self.convert(picture), samples)
 
     def convert(self, picture: VideoFrame) -> VideoFrame:
         """Return the picture in the format; the same one where it has it already."""
@@ -68,19 +67,30 @@ class PictureConverter:
         return self._swscale.reformat(
             picture,
             format=self._pixel_format.value,
-            interpolation=_EXACT,
+            interpolation=EXACT,
             src_color_range=span,
             dst_color_range=span,
         )
 
     def _to_rgb(self, picture: VideoFrame) -> VideoFrame:
         if not is_rgb(picture) and picture.colorspace == UNSPECIFIED:
-            picture.colorspace = BT709 if picture.height >= HD_HEIGHT else SMPTE170M
-        return self._swscale.reformat(picture, format="rgb24", interpolation=_EXACT)
+            picture.colorspace = usual_matrix(picture.height)
+        return self._swscale.reformat(picture, format="rgb24", interpolation=EXACT)
+
+
+def planes_of(picture: VideoFrame, samples: int = 1) -> tuple[Plane, ...]:
+    """Return planes [H, W], or [H, W, samples]; they share memory where it has no gaps."""
+    views = (_view(plane, samples) for plane in picture.planes)
+    return tuple(np.ascontiguousarray(view) for view in views)
+
+
+def usual_matrix(height: int) -> int:
+    """Return the matrix of YUV that does not name its own."""
+    return BT709 if height >= HD_HEIGHT else SMPTE170M
 
 
 def make_picture(planes: tuple[Plane, ...], format_name: str) -> VideoFrame:
-    """Copy planes of yuv420p, yuv444p or rgb24 into a picture."""
+    """Copy planes of yuv420p, yuv444p, gbrp or rgb24 into a picture."""
     height, width = planes[0].shape[:2]
     picture = VideoFrame(width, height, format_name)
     for plane, samples in zip(picture.planes, planes, strict=True):

@@ -13,8 +13,8 @@ from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from neuvid.errors import CorruptStream, InvalidSetting
-from neuvid.video.frame import ClipInfo, Frame, PixelFormat
+from neuvid.errors import CorruptStream
+from neuvid.video.frame import ClipInfo, Frame, PixelFormat, Plane
 from neuvid.video.orientation import Orientation
 from neuvid.video.outputs import OutputFile, OutputFolder
 from neuvid.video.passthrough import (
@@ -24,15 +24,23 @@ from neuvid.video.passthrough import (
     copied_packet,
     stream_fits,
 )
-from neuvid.video.planes import make_picture, repeat_chroma
-from neuvid.video.rgb import RgbConverter
+from neuvid.video.planes import LIMITED, make_picture, repeat_chroma
+from neuvid.video.rgb import RgbConverter, YuvConverter
 from neuvid.video.tags import add_tags, lost_tags
 
-CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names
+CONTAINERS = {  # FFmpeg's names
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+}
+MOVIES = ("mp4", "mov")  # of ISO/IEC 14496-12: need seeking, and keep times exactly
 Y4M_SAMPLINGS = {1: "420mpeg2", 3: "420paldv"}  # by the chroma location of ColourTags
 Y4M_RANGES = ("", " XCOLORRANGE=LIMITED", " XCOLORRANGE=FULL")
-# looks the same as the frames given; none reordered, or mp4 would not tell how long the last is
+# look the same as the frames given; none reordered, or mp4 would not tell how long the last is
 H264_OPTIONS = {"preset": "veryfast", "crf": "12", "bf": "0"}
+VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "crf": "16", "b": "0", "lag-in-frames": "0"}
 BUFFER_BYTES = 1 << 18
 INT32_MAX = (1 << 31) - 1
 
@@ -58,18 +66,18 @@ class Sink(Protocol):
 
 
 class ContainerSink:
-    """A file of H.264 with the sound; `container` is mp4, mov or matroska.
+    """A file of H.264, or VP9, with the sound; `container` is mp4, mov, matroska or webm.
 
-    Matroska rounds times to milliseconds and moves all of them where sound begins before 0; mp4
-    and mov keep them. Frames of odd size are H.264 4:4:4 with chroma repeated 2x2, since 4:2:0
-    of H.264 is even; RGB is RGB H.264 (High 4:4:4 Predictive). Both play in what is built on
-    FFmpeg, in VLC and in mpv. Sound is cut at `sound_start` seconds, where that is above 0.
+    Matroska and WebM round times to milliseconds; mp4 and mov keep them. WebM takes VP9, the
+    others H.264: frames of odd size are H.264 4:4:4 with chroma repeated 2x2, since 4:2:0 of H.264
+    is even; RGB is RGB H.264 (High 4:4:4 Predictive). Both play in what is built on FFmpeg, in VLC
+    and in mpv. Sound is cut at `sound_start` seconds, where that is above 0.
     """
 
     def __init__(
         self, file: OutputFile, container: str, info: ClipInfo, sound_start: Fraction = Fraction(0)
     ) -> None:
-        if container != "matroska" and not file.file.seekable():
+        if container in MOVIES and not file.file.seekable():
             raise OSError(ESPIPE, f"{container} cannot be written to a pipe, mkv can")
         self.notes: list[str] = []
         self._file = file
@@ -81,7 +89,7 @@ class ContainerSink:
             container_options=_container_options(container, info),
             buffer_size=BUFFER_BYTES,
         )
-        self._stream, self._format = self._add_video()
+        self._stream, self._format = self._add_video(container)
         self._sound = _SoundMuxer(self._output, container, sound_start, self.notes)
         self._last: Frame | None = None
 
@@ -94,11 +102,17 @@ class ContainerSink:
         self._last = frame
 
     def _encode(self, frame: Frame, end: int) -> None:
-        planes = repeat_chroma(frame.planes) if self._format == "yuv444p" else frame.planes
-        picture = make_picture(planes, self._format)
+        picture = make_picture(self._planes(frame), self._format)
         picture.pts, picture.time_base = frame.pts, self._info.time_base
         picture.duration = end - frame.pts
         self._output.mux(self._stream.encode(picture))
+
+    def _planes(self, frame: Frame) -> tuple[Plane, ...]:
+        if self._format == "yuv444p":
+            return repeat_chroma(frame.planes)
+        if self._format == "gbrp":
+            return tuple(frame.planes[0][..., channel] for channel in (1, 2, 0))
+        return frame.planes
 
     def write_passthrough(self, data: bytes) -> None:
         """Mux the next sound and subtitles."""
@@ -122,15 +136,16 @@ class ContainerSink:
         with suppress(OSError, ValueError, av.FFmpegError):
             self._output.close()
 
-    def _add_video(self) -> tuple[VideoStream, str]:
+    def _add_video(self, container: str) -> tuple[VideoStream, str]:
         """The stream and the pixel format of what it encodes."""
         info = self._info
-        codec, pixel_format = self._codec()
+        codec, pixel_format = self._vp9() if container == "webm" else self._h264()
+        options = VP9_OPTIONS if container == "webm" else H264_OPTIONS
         location = info.colour.chroma_location if pixel_format == "yuv420p" else 0
         stream = self._output.add_stream(
             codec,
             rate=info.frame_rate,
-            options=H264_OPTIONS | {"chroma_sample_location": str(location)},
+            options=options | {"chroma_sample_location": str(location)},
             width=info.size.width,
             height=info.size.height,
             time_base=info.time_base,
@@ -149,7 +164,14 @@ class ContainerSink:
             stream.set_display_matrix(info.orientation.matrix)
         return stream, pixel_format
 
-    def _codec(self) -> tuple[str, str]:
+    def _vp9(self) -> tuple[str, str]:
+        if self._info.sample_aspect != 1:
+            aspect = self._info.sample_aspect
+            self.notes.append(f"webm cannot hold the pixel aspect {aspect}: pixels are square")
+        rgb = self._info.pixel_format is PixelFormat.RGB
+        return "libvpx-vp9", "gbrp" if rgb else "yuv420p"
+
+    def _h264(self) -> tuple[str, str]:
         if self._info.pixel_format is PixelFormat.RGB:
             return "libx264rgb", "rgb24"
         if self._info.size.width % 2 or self._info.size.height % 2:
@@ -159,11 +181,14 @@ class ContainerSink:
 
 
 class PlanesSink:
-    """A file of bare planes, as y4m with a header and a mark before each frame."""
+    """A file of bare planes, as y4m with a header and a mark before each frame.
+
+    y4m holds no RGB: that becomes 4:4:4.
+    """
 
     def __init__(self, file: OutputFile, info: ClipInfo, *, y4m: bool) -> None:
-        if y4m and info.pixel_format is PixelFormat.RGB:
-            raise InvalidSetting("y4m pixel format", got="rgb24", expected="yuv420p")
+        to_yuv = y4m and info.pixel_format is PixelFormat.RGB
+        self._yuv = YuvConverter(info.shown) if to_yuv else None
         self._file = file
         self._orientation = info.orientation
         self._info = info.shown
@@ -177,16 +202,18 @@ class PlanesSink:
     @property
     def notes(self) -> list[str]:
         """What bare planes cannot hold."""
+        converted = [f"RGB converted to {self._yuv.name}"] if self._yuv else []
         rate = f"{float(self._info.frame_rate):g} frames per second"
         times = [f"bare planes have no times: written as {rate}"] if self._times_lost else []
-        return times + self._left_out.notes + _askew_notes(self._orientation)
+        return converted + times + self._left_out.notes + _askew_notes(self._orientation)
 
     def write(self, frame: Frame) -> None:
         """Write the planes of the next frame."""
         seconds = (frame.pts - self._info.start) * self._info.time_base
         self._times_lost |= abs(seconds * self._info.frame_rate - self._frames) > 1
         self._file.file.write(self._mark)
-        for plane in self._orientation.show(frame.planes):
+        planes = self._orientation.show(frame.planes)
+        for plane in self._yuv.planes(planes) if self._yuv else planes:
             self._file.file.write(plane.data)
         self._frames += 1
 
@@ -341,7 +368,7 @@ class _SoundMuxer:
 
 
 def _container_options(container: str, info: ClipInfo) -> dict[str, str]:
-    if container == "matroska":
+    if container not in MOVIES:
         return {}
     # or the time of the first frame would be rounded to milliseconds
     return {"movie_timescale": str(min(info.time_base.denominator, INT32_MAX))}
@@ -354,6 +381,7 @@ def _askew_notes(orientation: Orientation) -> list[str]:
 def _y4m_header(info: ClipInfo) -> bytes:
     rate, aspect = (f"{n.numerator}:{n.denominator}" for n in (info.frame_rate, info.sample_aspect))
     size = f"W{info.size.width} H{info.size.height}"
-    span = Y4M_RANGES[info.colour.range]
-    sampling = Y4M_SAMPLINGS.get(info.colour.chroma_location, "420jpeg")
+    rgb = info.pixel_format is PixelFormat.RGB
+    span = Y4M_RANGES[LIMITED if rgb else info.colour.range]
+    sampling = "444" if rgb else Y4M_SAMPLINGS.get(info.colour.chroma_location, "420jpeg")
     return f"YUV4MPEG2 {size} F{rate} Ip A{aspect} C{sampling}{span}\n".encode()

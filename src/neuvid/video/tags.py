@@ -111,7 +111,8 @@ def lost_tags(tags: Tags, container: str) -> list[str]:
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         packet: Packet[Stream] = Packet(b"\0")  # a file without any cannot be read
-        packet.stream = output.add_mux_stream("mpeg4", width=16, height=16)
+        codec = "vp8" if container == "webm" else "mpeg4"
+        packet.stream = output.add_mux_stream(codec, width=16, height=16)
         packet.time_base, packet.pts, packet.dts = Fraction(1, 25), 0, 0
         add_tags(output, Tags(tags.tags))
         output.mux(packet)
