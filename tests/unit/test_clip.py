@@ -18,6 +18,7 @@ import av
 import numpy as np
 import pytest
 from clips import Coding, add_video, assert_same, bikes, moving_clip, moving_frames, moving_info
+from PIL import Image
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.clip import RawFormat, create_clip, open_clip
@@ -268,6 +269,40 @@ def test_pngs_that_move_are_clips_and_told_in_folders(tmp_path: Path) -> None:
     with open_clip(folder) as reader:
         assert len(list(reader)) == 1
     assert reader.notes == ["only the first picture is read of 1.png, which moves"]
+
+
+def animated_webp(path: Path, durations: list[int], alpha: int = 255) -> list[Frame]:
+    """Write a lossless animation of two colours a picture and return its frames."""
+    colours = [(40 * number, 90, 200 - 30 * number) for number in range(len(durations))]
+    pictures = [Image.new("RGBA", (6, 4), (*colour, 255)) for colour in colours]
+    for picture in pictures:
+        picture.putpixel((1, 2), (1, 2, 3, alpha))
+    pictures[0].save(
+        path, "webp", save_all=True, append_images=pictures[1:], duration=durations, lossless=True
+    )
+    return [Frame((np.asarray(each)[..., :3],), 0) for each in pictures]
+
+
+def test_animated_webps_are_clips(tmp_path: Path) -> None:
+    path = tmp_path / "clip.webp"
+    expected = animated_webp(path, [100, 50, 0, 100, 2000])
+    with open_clip(path) as reader:
+        assert_same(frames := list(reader), expected)
+    times = [frame.pts * reader.info.time_base * 1000 for frame in frames]
+    assert times == [0, 100, 150, 250, 350]
+    assert reader.end * reader.info.time_base * 1000 == 2350
+    assert (reader.info.frame_rate, reader.info.frame_count) == (Fraction(10), 5)
+    assert reader.notes == []
+    with open_clip(path, start=0.15, frames=2) as reader:
+        assert_same(list(reader), expected[2:4])
+    cut = Path(shutil.copy(path, tmp_path / "picture.gif"))  # the bytes tell, not the name
+    cut.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UnreadableInput, match=r"picture\.gif"), open_clip(cut) as reader:
+        list(reader)
+    animated_webp(path, [40, 40], alpha=9)
+    with open_clip(path) as reader:
+        list(reader)
+    assert reader.notes == [TRANSPARENT]
 
 
 def test_folder_of_pictures_is_exact(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeAlias
 import av
 
 from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.video.animations import AnimatedPicture, is_animated_webp
 from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, plane_shapes
 from neuvid.video.outputs import GivenFile, OutputFolder, is_written_through, open_output
 from neuvid.video.photographs import PictureFiles, is_animated
@@ -26,6 +27,7 @@ __all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
 STANDARD = "-"  # standard input or output
 PLANES = (".y4m", ".yuv")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+BEGINNING = 32  # bytes that tell what a file is
 PICTURE_RATE = Fraction(25)  # frames per second of a folder of pictures
 
 ClipPath: TypeAlias = str | Path | BinaryIO
@@ -109,7 +111,7 @@ def _name(place: ClipPath) -> str:
     return str(getattr(place, "name", "the file"))
 
 
-def _picture_files(source: ClipPath, rate: Fraction) -> PictureFiles | None:
+def _picture_files(source: ClipPath, rate: Fraction) -> PictureSource | None:
     if not isinstance(source, str | Path) or source == STANDARD:
         return None
     path = Path(source)
@@ -118,6 +120,8 @@ def _picture_files(source: ClipPath, rate: Fraction) -> PictureFiles | None:
         if not paths:
             raise UnreadableInput(source, "the folder holds no png or jpg pictures")
         return PictureFiles(str(source), paths, rate)
+    if path.is_file() and is_animated_webp(_beginning(path)):
+        return AnimatedPicture(path)
     if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file() and not _moves(path):
         return PictureFiles(str(source), [path], rate)
     return None
@@ -126,6 +130,14 @@ def _picture_files(source: ClipPath, rate: Fraction) -> PictureFiles | None:
 def _moves(path: Path) -> bool:
     try:
         return is_animated(path.read_bytes())
+    except OSError as error:
+        raise UnreadableInput(path, error.strerror or "it cannot be opened") from error
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(BEGINNING)
     except OSError as error:
         raise UnreadableInput(path, error.strerror or "it cannot be opened") from error
 
@@ -177,11 +189,7 @@ def _input_file(source: ClipPath, raw: RawFormat | None) -> tuple[str | BinaryIO
         if not path.exists():
             raise UnreadableInput(source, "there is no such file")
         return f"file:{path}", False, b""
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise UnreadableInput(source, error.strerror or "it cannot be opened") from error
+    head = _beginning(path)
     if not head:
         raise UnreadableInput(source, "the file is empty")
     if raw and path.stat().st_size % raw.frame_bytes:

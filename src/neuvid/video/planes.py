@@ -90,7 +90,7 @@ def usual_matrix(height: int) -> int:
 
 
 def make_picture(planes: tuple[Plane, ...], format_name: str) -> VideoFrame:
-    """Copy planes of yuv420p, yuv444p, gbrp or rgb24 into a picture."""
+    """Copy planes of yuv420p, yuv444p, gbrp, rgb24 or rgba into a picture."""
     height, width = planes[0].shape[:2]
     picture = VideoFrame(width, height, format_name)
     for plane, samples in zip(picture.planes, planes, strict=True):
