@@ -91,18 +91,19 @@ def moving_clip(
     tags: dict[str, str] | None = None,
     chapters: Sequence[tuple[int, int, str]] = (),
     coding: Coding = Coding(),
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip of moving texture and return its path; the suffix chooses the container.
 
-    `audio` adds a stereo sine, in German and titled, from the first to the last picture or over
-    `sound_span` in seconds; `subtitles` names the codec (mov_text, subrip, ass) of a French line
-    per second. A clip with `tags` has a video stream in French and titled, too. `chapters` are
-    starts and ends in milliseconds, with titles.
+    `audio` adds a sine, stereo but for AMR, in German and titled, from the first to the last
+    picture or over `sound_span` in seconds; `subtitles` names the codec (mov_text, subrip, ass) of
+    a French line per second. A clip with `tags` has a video stream in French and titled, too.
+    `chapters` are starts and ends in milliseconds, with titles.
     """
     rgb = av.VideoFormat(coding.pixel_format).is_rgb
     info = moving_info(size, frame_rate, PixelFormat.RGB if rgb else PixelFormat.YUV420)
     seconds = frames / frame_rate
-    with av.open(str(path), "w") as output:
+    with av.open(str(path), "w", container_options=container_options) as output:
         video = add_video(output, info, coding)
         sound = _add_sound(output, audio_codec) if audio else None
         lines = _add_subtitles(output, subtitles) if subtitles else None
@@ -157,9 +158,10 @@ def add_video(output: OutputContainer, info: ClipInfo, coding: Coding) -> VideoS
 
 
 def _add_sound(output: OutputContainer, codec: str) -> AudioStream:
-    sound = cast(AudioStream, output.add_stream(codec, rate=48000))
-    sound.codec_context.layout = "stereo"
-    sound.codec_context.bit_rate = 128_000  # wmav2 has no other
+    speech = codec == "libopencore_amrnb"
+    sound = cast(AudioStream, output.add_stream(codec, rate=8000 if speech else 48000))
+    sound.codec_context.layout = "mono" if speech else "stereo"
+    sound.codec_context.bit_rate = 12_200 if speech else 128_000  # amr and wmav2 have few others
     sound.metadata.update({"language": "deu", "title": "Kommentar"})
     sound.disposition = Disposition.default | Disposition.comment
     return sound
@@ -184,10 +186,12 @@ def _chapter(start: int, end: int, title: str) -> Chapter:
 
 
 def _write_sound(output: OutputContainer, sound: AudioStream, span: tuple[float, float]) -> None:
-    times = np.arange(round(span[0] * 48000), round(span[1] * 48000)) / 48000
+    rate, layout = sound.sample_rate, sound.layout.name
+    times = np.arange(round(span[0] * rate), round(span[1] * rate)) / rate
     wave = np.sin(2 * np.pi * 440 * times).astype(np.float32) / 2
-    samples = av.AudioFrame.from_ndarray(np.stack((wave, -wave)), format="fltp", layout="stereo")
-    samples.rate, samples.pts = 48000, round(span[0] * 48000)
+    channels = np.stack((wave, -wave)[: sound.channels])
+    samples = av.AudioFrame.from_ndarray(channels, format="fltp", layout=layout)
+    samples.rate, samples.pts = rate, round(span[0] * rate)
     output.mux(sound.encode(samples))
     output.mux(sound.encode(None))
 

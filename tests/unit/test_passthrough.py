@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+import numpy as np
 import pytest
 from clips import Coding, big_buck_bunny, moving_clip, moving_frames, moving_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from neuvid.errors import CorruptStream
 from neuvid.video.clip import ClipReader, create_clip, open_clip
-from neuvid.video.passthrough import PassthroughUnpacker, SoundPacket
+from neuvid.video.copying import SoundPacket
+from neuvid.video.passthrough import PassthroughUnpacker
 from neuvid.video.tags import title_of
 
 
@@ -320,10 +323,19 @@ def test_description_must_come_first(chunks: list[bytes], tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def samples_of(path: Path) -> bytes:
-    """Return all samples of a file's sound."""
+def samples_of(path: Path) -> NDArray[np.generic]:
+    """Return all samples of a file's sound that are played, one channel after the other."""
     with av.open(str(path)) as container:
-        return b"".join(frame.to_ndarray().tobytes() for frame in container.decode(audio=0))
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
+def lead_of(path: Path) -> float:
+    """Return by how many seconds a file's sound is played before its pictures."""
+    with av.open(str(path)) as container:
+        shown = next(container.decode(container.streams.video[0])).time
+    with av.open(str(path)) as container:
+        played = next(container.decode(container.streams.audio[0])).time
+    return (shown or 0) - (played or 0)
 
 
 @pytest.mark.parametrize(
@@ -336,6 +348,10 @@ def samples_of(path: Path) -> bytes:
         (".asf", "wmav2", ".mkv"),
         (".mkv", "libopus", ".mkv"),
         (".mkv", "libopus", ".webm"),
+        (".mp4", "aac", ".mkv"),
+        (".mkv", "aac", ".mov"),
+        (".3gp", "libopencore_amrnb", ".mkv"),
+        (".3gp", "libopencore_amrnb", ".mov"),
     ],
 )
 def test_samples_are_identical(tmp_path: Path, source: str, codec: str, target: str) -> None:
@@ -345,7 +361,38 @@ def test_samples_are_identical(tmp_path: Path, source: str, codec: str, target: 
         tmp_path / f"in{source}", frames=10, audio=True, audio_codec=codec, coding=coding
     )
     assert copy_clip(clip, tmp_path / f"out{target}") == []
-    assert samples_of(tmp_path / f"out{target}") == samples_of(clip) != b""
+    np.testing.assert_array_equal(samples_of(tmp_path / f"out{target}"), samples_of(clip))
+    assert lead_of(tmp_path / f"out{target}") == pytest.approx(lead_of(clip), abs=0.001)
+
+
+def test_sound_of_matroska_starts_on_the_sample_in_mp4(tmp_path: Path) -> None:
+    """The priming of Opus is 312 samples, 6.5 milliseconds."""
+    clip = moving_clip(tmp_path / "in.mkv", frames=10, audio=True, audio_codec="libopus")
+    copy_clip(clip, tmp_path / "out.mp4")
+    expected = samples_of(clip)
+    played = samples_of(tmp_path / "out.mp4")
+    np.testing.assert_array_equal(played[:, : expected.shape[1]], expected)
+    assert sound_of(tmp_path / "out.mp4", "audio")[1][0].time == Fraction(-312, 48000)
+
+
+def test_latm_comes_back_from_transport_streams(tmp_path: Path) -> None:
+    clip = moving_clip(
+        tmp_path / "in.ts", frames=10, audio=True, container_options={"mpegts_flags": "latm"}
+    )
+    assert sound_of(clip, "audio")[0].codec == "aac_latm"
+    assert copy_clip(clip, tmp_path / "out.mkv") == []
+    np.testing.assert_array_equal(samples_of(tmp_path / "out.mkv"), samples_of(clip))
+    assert copy_clip(clip, tmp_path / "out.mp4") == ["mp4 cannot hold audio (aac_latm)"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "language"), [(".mov", "ger"), (".mp4", "deu"), (".mkv", "deu")]
+)
+def test_languages_stay(tmp_path: Path, suffix: str, language: str) -> None:
+    """QuickTime has another word for the same language."""
+    clip = moving_clip(tmp_path / "in.mkv", frames=2, audio=True)
+    copy_clip(clip, tmp_path / f"out{suffix}")
+    assert sound_of(tmp_path / f"out{suffix}", "audio")[0].language == language
 
 
 def test_what_a_container_cannot_hold_at_all_is_noted(tmp_path: Path) -> None:

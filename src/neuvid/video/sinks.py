@@ -8,22 +8,24 @@ from fractions import Fraction
 from typing import Protocol, cast
 
 import av
+from av.audio.stream import AudioStream
 from av.codec.context import CodecContext, Flags
 from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
 from neuvid.errors import CorruptStream
-from neuvid.video.frame import ClipInfo, Frame, PixelFormat, Plane
-from neuvid.video.orientation import Orientation
-from neuvid.video.outputs import OutputFile, OutputFolder
-from neuvid.video.passthrough import (
-    PassthroughUnpacker,
+from neuvid.video.copying import (
     SoundPacket,
     add_copied_stream,
     copied_packet,
+    start_on_sample,
     stream_fits,
 )
+from neuvid.video.frame import ClipInfo, Frame, PixelFormat, Plane
+from neuvid.video.orientation import Orientation
+from neuvid.video.outputs import OutputFile, OutputFolder
+from neuvid.video.passthrough import PassthroughUnpacker
 from neuvid.video.planes import LIMITED, make_picture, repeat_chroma
 from neuvid.video.rgb import RgbConverter, YuvConverter
 from neuvid.video.tags import add_tags, lost_tags
@@ -359,6 +361,8 @@ class _SoundMuxer:
             return
         packet = copied_packet(sound, self._unpacker.streams[sound.stream].time_base)
         packet.stream = stream
+        if sound.priming and self._container in MOVIES and isinstance(stream, AudioStream):
+            start_on_sample(packet, sound.priming, stream.sample_rate)
         try:
             self._output.mux(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError):

@@ -19,6 +19,24 @@ CHAPTER_LIMIT = 10_000
 TIME_LIMIT = 1 << 62  # ticks
 INT32_MAX = (1 << 31) - 1
 OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", "software"}
+QUICKTIME_LANGUAGES = {  # words of ISO 639-2/T in whose place FFmpeg knows others in QuickTime
+    "bod": "tib",
+    "cym": "wel",
+    "deu": "ger",
+    "ell": "gre",
+    "eus": "baq",
+    "fas": "per",
+    "hye": "arm",
+    "isl": "ice",
+    "kat": "geo",
+    "mkd": "mac",
+    "msa": "may",
+    "mya": "bur",
+    "nld": "dut",
+    "sqi": "alb",
+    "swe": "sve",
+    "zho": "chi",
+}
 NO_LANGUAGE = "und"
 NO_DATE = "1970-01-01T00:00:00"  # what tools write for a time of creation that they do not know
 
@@ -88,10 +106,18 @@ def stream_tags(title: str, language: str) -> dict[str, str]:
     return {name: text for name, text in tags.items() if text not in ("", NO_LANGUAGE)}
 
 
+def add_stream_tags(output: OutputContainer, stream: Stream, tags: dict[str, str]) -> None:
+    """Write what `stream_tags` returned into a stream of a file whose header is not written yet."""
+    stream.metadata.update(tags)
+    if output.format.name == "mov" and "language" in tags:
+        language = tags["language"]
+        stream.metadata["language"] = QUICKTIME_LANGUAGES.get(language, language)
+
+
 def add_tags(output: OutputContainer, tags: Tags) -> None:
     """Write tags and chapters into a file whose header is not written yet."""
     output.metadata.update(tags.tags)
-    output.streams[0].metadata.update(tags.video)
+    add_stream_tags(output, output.streams[0], tags.video)
     output.set_chapters(
         [
             {
