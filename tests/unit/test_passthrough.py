@@ -19,6 +19,7 @@ from neuvid.errors import CorruptStream
 from neuvid.video.clip import ClipReader, create_clip, open_clip
 from neuvid.video.copying import SoundPacket
 from neuvid.video.passthrough import PassthroughUnpacker
+from neuvid.video.subtitles import WRITTEN, packet_of, text_of
 from neuvid.video.tags import title_of
 
 
@@ -186,6 +187,45 @@ def test_subtitle_on_show_at_the_start_is_kept(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "codec", "target", "written"),
+    [
+        (".mp4", "mov_text", ".mkv", "srt"),
+        (".mp4", "mov_text", ".webm", "webvtt"),
+        (".mkv", "subrip", ".mp4", "mov_text"),
+        (".mkv", "ass", ".mov", "mov_text"),
+        (".mkv", "webvtt", ".m4v", "mov_text"),
+    ],
+)
+def test_text_of_subtitles_stays_in_all_containers(
+    tmp_path: Path, source: str, codec: str, target: str, written: str
+) -> None:
+    clip = moving_clip(tmp_path / f"in{source}", frames=75, subtitles=codec)
+    (note,) = copy_clip(clip, tmp_path / f"out{target}")
+    assert note.endswith("without styles")
+    description, lines = sound_of(tmp_path / f"out{target}", "subtitle")
+    assert (description.codec, description.language) == (written, "fra")
+    assert [text_of(written, line.data) for line in lines] == ["line 0", "line 1", "line 2"]
+    times = [(line.time, line.duration) for line in lines]
+    assert times == [(Fraction(second), Fraction(8, 10)) for second in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "data", "text"),
+    [
+        ("srt", "<i>Sie</i> sagt:\n<3 & {\\an8}<font color=red>5 > 4", "Sie sagt:\n<3 & 5 > 4"),
+        ("webvtt", "<v Anna>a &lt; b &amp; c</v>", "a < b & c"),
+        ("ass", "4,0,Default,,0,0,0,,{\\pos(1,2)}Ja, {\\b1}ja\\Nnein\\hso", "Ja, ja\nnein so"),
+        ("mov_text", "\0\3日styl", "日"),
+        ("mov_text", "", ""),
+    ],
+)
+def test_text_of_subtitles_has_no_styles(codec: str, data: str, text: str) -> None:
+    assert text_of(codec, data.encode()) == text
+    for written in set(WRITTEN.values()):
+        assert text_of(written, packet_of(written, text)) == text
+
+
 def test_clip_that_begins_before_zero_is_moved_with_its_sound(tmp_path: Path) -> None:
     source = moving_clip(tmp_path / "source.mp4", frames=50, audio=True)
     early = tmp_path / "early.ts"
@@ -232,7 +272,11 @@ def test_clip_is_silent_unless_sound_is_asked_for(tmp_path: Path) -> None:
 
 def test_what_a_container_cannot_hold_is_noted(tmp_path: Path) -> None:
     source = moving_clip(tmp_path / "source.mkv", audio=True, subtitles="subrip")
-    assert copy_clip(source, tmp_path / "copy.mp4") == ["mp4 cannot hold subtitle (srt)"]
+    assert copy_clip(source, tmp_path / "copy.webm") == [
+        "webm cannot hold audio (aac)",
+        "subtitles (srt) are written as webvtt, without styles",
+    ]
+    copy_clip(source, tmp_path / "copy.mp4")
     assert len(sound_of(tmp_path / "copy.mp4", "audio")[1]) > 2
     silent = ["bare planes cannot hold sound, subtitles"]
     assert copy_clip(source, tmp_path / "copy.y4m") == silent

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
+from typing import cast
 
 import av
 from av.audio.stream import AudioStream
@@ -24,8 +25,10 @@ from av.packet import (
     packet_sidedata_type_from_literal,
 )
 from av.stream import Disposition, Stream
+from av.subtitles.stream import SubtitleStream
 
 from neuvid.errors import CorruptStream
+from neuvid.video.subtitles import STYLES, WRITTEN
 from neuvid.video.tags import add_stream_tags, stream_tags
 
 PARAMETER_FORMATS = ("matroska", "nut", "mov")  # each holds what the others do not
@@ -135,13 +138,19 @@ def start_on_sample(packet: Packet[Stream], priming: int, rate: int) -> None:
 def add_copied_stream(output: OutputContainer, sound: SoundStream) -> Stream:
     """Add a stream for copied packets; raise ValueError or FFmpegError where it does not fit."""
     stream = _add_stream(output, sound.template)
-    stream.time_base = sound.time_base
-    stream.disposition = Disposition(sound.disposition)
-    add_stream_tags(output, stream, stream_tags(sound.title, sound.language))
+    _describe(output, stream, sound)
     if not isinstance(stream, AudioStream) or stream.codec_context is None:
         return stream
     if stream.layout.name == f"{stream.channels} channels":
         stream.codec_context.layout = f"{stream.channels}c"  # the usual one; mp4 must know it
+    return stream
+
+
+def add_text_stream(output: OutputContainer, sound: SoundStream) -> Stream:
+    """Add a stream for the text of subtitles in the form that a container holds."""
+    stream = cast(SubtitleStream, output.add_stream(WRITTEN[output.format.name]))
+    stream.codec_context.subtitle_header = STYLES
+    _describe(output, stream, sound)
     return stream
 
 
@@ -158,6 +167,12 @@ def stream_fits(sound: SoundStream, container: str) -> bool:
     finally:
         with suppress(ValueError, av.FFmpegError):
             output.close()
+
+
+def _describe(output: OutputContainer, stream: Stream, sound: SoundStream) -> None:
+    stream.time_base = sound.time_base
+    stream.disposition = Disposition(sound.disposition)
+    add_stream_tags(output, stream, stream_tags(sound.title, sound.language))
 
 
 def _add_stream(output: OutputContainer, template: Stream) -> Stream:

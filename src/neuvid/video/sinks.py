@@ -17,7 +17,9 @@ from av.video.stream import VideoStream
 from neuvid.errors import CorruptStream
 from neuvid.video.copying import (
     SoundPacket,
+    SoundStream,
     add_copied_stream,
+    add_text_stream,
     copied_packet,
     start_on_sample,
     stream_fits,
@@ -28,6 +30,7 @@ from neuvid.video.outputs import OutputFile, OutputFolder
 from neuvid.video.passthrough import PassthroughUnpacker
 from neuvid.video.planes import LIMITED, make_picture, repeat_chroma
 from neuvid.video.rgb import RgbConverter, YuvConverter
+from neuvid.video.subtitles import WRITTEN, holds_text, packet_of, text_of
 from neuvid.video.tags import add_tags, lost_tags
 
 CONTAINERS = {  # FFmpeg's names
@@ -312,6 +315,7 @@ class _SoundMuxer:
         self._notes = notes
         self._unpacker = PassthroughUnpacker()
         self._streams: list[Stream | None] = []
+        self._rewritten: set[int] = set()  # numbers of streams whose text takes another form
         self._tags_are_added = False
 
     def close(self) -> None:
@@ -348,15 +352,27 @@ class _SoundMuxer:
         for sound in self._unpacker.streams[len(self._streams) :]:
             if self.closed:
                 raise CorruptStream("sound and subtitles are described after the first frame")
-            if stream_fits(sound, self._container):
-                self._streams.append(add_copied_stream(self._output, sound))
-            else:
-                what = f"{sound.template.type} ({sound.template.codec_context.name})"
-                self._notes.append(f"{self._container} cannot hold {what}")
-                self._streams.append(None)
+            self._streams.append(self._add_stream(sound))
+
+    def _add_stream(self, sound: SoundStream) -> Stream | None:
+        codec = sound.template.codec_context.name
+        if stream_fits(sound, self._container):
+            return add_copied_stream(self._output, sound)
+        if holds_text(codec):
+            self._rewritten.add(len(self._streams))
+            words = f"subtitles ({codec}) are written as {WRITTEN[self._container]}, without styles"
+            self._notes.append(words)
+            return add_text_stream(self._output, sound)
+        self._notes.append(f"{self._container} cannot hold {sound.template.type} ({codec})")
+        return None
 
     def _mux(self, sound: SoundPacket) -> None:
         stream = self._streams[sound.stream]
+        if sound.stream in self._rewritten:
+            codec = self._unpacker.streams[sound.stream].template.codec_context.name
+            text = text_of(codec, sound.data)
+            sound.data, sound.side_data = packet_of(WRITTEN[self._container], text), {}
+            stream = stream if text else None  # mov_text fills pauses
         if stream is None:
             return
         packet = copied_packet(sound, self._unpacker.streams[sound.stream].time_base)
