@@ -279,6 +279,18 @@ def test_a_meter_finds_the_worst_second() -> None:
     assert report.extreme == "highest"
 
 
+@pytest.mark.parametrize(
+    ("slow", "fast", "extreme"), [(63, 20, "highest"), (0, 63, "lowest"), (20, 63, None)]
+)
+def test_a_meter_weighs_qualities_by_time(slow: float, fast: float, extreme: str | None) -> None:
+    meter = RateMeter()
+    for second in range(7):
+        meter.add(second, 100, slow)
+    for number in range(60):
+        meter.add(7 + number / 30, 100, fast)
+    assert meter.report(9.0, 6700).extreme == extreme
+
+
 @pytest.mark.parametrize("rate", [0, -1, nan, inf, 1e13])
 def test_rates_are_bounded(rate: float) -> None:
     with pytest.raises(InvalidSetting, match="bitrate"):

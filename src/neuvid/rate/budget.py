@@ -14,6 +14,7 @@ from neuvid.errors import InvalidSetting
 MAX_BITRATE = 1e12  # bits per second
 MAX_BUFFER = 1e4  # seconds
 ROUNDING = 1e-6  # seconds
+EXTREMES = {0.0: "lowest", QUALITIES - 1.0: "highest"}
 
 
 class Bitrate:
@@ -99,8 +100,8 @@ class RateReport:
 
     `actual` is the mean over the time of the clip, `worst_second` the most bits of the frames in
     any second. Target, its relative `error` (actual / target - 1) and violations are None where
-    there was no target or no buffer. `extreme` is "lowest" or "highest" where most
-    frames had that quality: a target may be out of reach.
+    there was no target or no buffer. `extreme` is "lowest" or "highest" where frames of that
+    quality are shown most of the time: a target may be out of reach.
     """
 
     target: float | None
@@ -120,13 +121,13 @@ class RateMeter:
         self._second: deque[tuple[float, float]] = deque()  # time and bits of the last frames
         self._in_second = 0.0
         self._worst = 0.0
-        self._frames = self._lowest = self._highest = 0
+        self._last = (0.0, -1.0)  # time and quality of the last frame
+        self._shown = dict.fromkeys(EXTREMES, 0.0)  # seconds that a quality was shown
 
     def add(self, seconds: float, bits: float, quality: float) -> None:
         """Count the frame at a time."""
-        self._frames += 1
-        self._lowest += quality == 0
-        self._highest += quality == QUALITIES - 1
+        self._show_last(seconds)
+        self._last = (seconds, quality)
         self._second.append((seconds, bits))
         self._in_second += bits
         while self._second[0][0] <= seconds - 1 + ROUNDING:
@@ -137,6 +138,8 @@ class RateMeter:
 
     def report(self, seconds: float, bits: float) -> RateReport:
         """Return what a stream of so many seconds and bits took, all overhead included."""
+        self._show_last(seconds)
+        most = max(self._shown, key=self._shown.__getitem__)
         actual = bits / seconds if seconds else 0.0
         target = self._target.bits_until(seconds) / seconds if self._target and seconds else None
         return RateReport(
@@ -145,10 +148,11 @@ class RateMeter:
             error=actual / target - 1 if target else None,
             worst_second=self._worst,
             buffer_violations=self._bucket.violations if self._bucket else None,
-            extreme=self._extreme(),
+            extreme=EXTREMES[most] if 2 * self._shown[most] > seconds else None,
         )
 
-    def _extreme(self) -> str | None:
-        if 2 * self._lowest > self._frames:
-            return "lowest"
-        return "highest" if 2 * self._highest > self._frames else None
+    def _show_last(self, until: float) -> None:
+        since, quality = self._last
+        if quality in EXTREMES:
+            self._shown[quality] += until - since
+        self._last = (until, quality)
