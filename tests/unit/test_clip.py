@@ -299,6 +299,11 @@ def test_animated_webps_are_clips(tmp_path: Path) -> None:
     cut.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UnreadableInput, match=r"picture\.gif"), open_clip(cut) as reader:
         list(reader)
+    (tmp_path / "folder").mkdir()
+    shutil.copy(path, tmp_path / "folder" / "1.webp")
+    with open_clip(tmp_path / "folder") as reader:
+        assert_same(list(reader), expected[:1])
+    assert reader.notes == ["only the first picture is read of 1.webp, which moves"]
     animated_webp(path, [40, 40], alpha=9)
     with open_clip(path) as reader:
         list(reader)
@@ -419,7 +424,7 @@ def test_each_unreadable_input_says_why(tmp_path: Path) -> None:
         "cut.mp4": "its index is missing",
         "text.mp4": "it is not a video",
         "empty.mp4": "the file is empty",
-        "folder": "holds no png or jpg pictures",
+        "folder": "holds no png, jpg, webp, bmp or tif pictures",
         "broken.png": "it is not a whole picture",
         "sound.mka": "it has no video stream",
     }

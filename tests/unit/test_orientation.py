@@ -6,11 +6,13 @@ import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from clips import moving_clip, moving_frames, moving_info
+from PIL import Image
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.clip import RawFormat, create_clip, open_clip
@@ -141,6 +143,24 @@ def test_photographs_are_read_upright(tmp_path: Path, exif: int, orientation: Or
     for colour in range(3):
         expected = shown(stored.planes[0][..., colour], orientation)
         np.testing.assert_array_equal(frame.planes[0][..., colour], expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".bmp"])
+def test_pictures_of_all_kinds_are_read(tmp_path: Path, suffix: str) -> None:
+    info = moving_info((12, 8), pixel_format=PixelFormat.RGB)
+    (stored,) = next(moving_frames(info, 1)).planes
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    told: dict[str, Any] = {} if suffix == ".bmp" else {"exif": exif, "lossless": True}
+    for number in (1, 2):
+        Image.fromarray(stored).save(tmp_path / f"{number}{suffix}", **told)
+    expected = np.rot90(stored, -1) if told else stored
+    for place in (tmp_path / f"1{suffix}", tmp_path):
+        with open_clip(place) as clip:
+            frames = list(clip)
+            assert clip.notes == []
+        for frame in frames:
+            np.testing.assert_array_equal(frame.planes[0], expected)
 
 
 def test_photographs_in_a_folder_are_turned_each_by_itself(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.animations import AnimatedPicture, is_animated_webp
 from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, plane_shapes
 from neuvid.video.outputs import GivenFile, OutputFolder, is_written_through, open_output
-from neuvid.video.photographs import PictureFiles, is_animated
+from neuvid.video.photographs import PictureFiles, is_animated_png
 from neuvid.video.reader import ClipReader
 from neuvid.video.sinks import CONTAINERS, ContainerSink, PictureSink, PlanesSink, Sink
 from neuvid.video.sources import PictureSource, StreamSource, open_failure
@@ -26,7 +26,7 @@ __all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
 
 STANDARD = "-"  # standard input or output
 PLANES = (".y4m", ".yuv")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BEGINNING = 32  # bytes that tell what a file is
 PICTURE_RATE = Fraction(25)  # frames per second of a folder of pictures
 
@@ -59,12 +59,12 @@ def open_clip(
 ) -> ClipReader:
     """Open a clip to read its frames, 8-bit 4:2:0 or RGB; all else is converted to one of them.
 
-    `source` is the path of a video, of a picture or of a folder of png and jpg pictures (in the
-    order of the numbers in their names, `picture_rate` frames per second), a binary file, or "-"
-    for standard input; pipes may hold y4m and what else needs no seeking. `raw` says that it holds
-    bare planes. The first frame is the one at `start` seconds into the clip or the next one; at
-    most `frames` frames are read. `passthrough` also gathers sound and subtitles, cut to the
-    frames: take them with `ClipReader.passthrough_chunks`, or they stay in memory. With
+    `source` is the path of a video, of a picture or of a folder of pictures (png, jpg, webp, bmp
+    and tif, in the order of the numbers in their names, `picture_rate` frames per second), a binary
+    file, or "-" for standard input; pipes may hold y4m and what else needs no seeking. `raw` says
+    that it holds bare planes. The first frame is the one at `start` seconds into the clip or the
+    next one; at most `frames` frames are read. `passthrough` also gathers sound and subtitles, cut
+    to the frames: take them with `ClipReader.passthrough_chunks`, or they stay in memory. With
     `keep_going`, a clip that turns out to be broken, or whose frame size changes, ends there, and
     `ClipReader.damage` says why.
 
@@ -118,7 +118,7 @@ def _picture_files(source: ClipPath, rate: Fraction) -> PictureSource | None:
     if path.is_dir():
         paths = sorted(filter(_is_picture, path.iterdir()), key=_counted)
         if not paths:
-            raise UnreadableInput(source, "the folder holds no png or jpg pictures")
+            raise UnreadableInput(source, "the folder holds no png, jpg, webp, bmp or tif pictures")
         return PictureFiles(str(source), paths, rate)
     if path.is_file() and is_animated_webp(_beginning(path)):
         return AnimatedPicture(path)
@@ -129,7 +129,7 @@ def _picture_files(source: ClipPath, rate: Fraction) -> PictureSource | None:
 
 def _moves(path: Path) -> bool:
     try:
-        return is_animated(path.read_bytes())
+        return is_animated_png(path.read_bytes())
     except OSError as error:
         raise UnreadableInput(path, error.strerror or "it cannot be opened") from error
 

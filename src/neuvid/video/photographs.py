@@ -13,10 +13,13 @@ import av
 from av.video.frame import VideoFrame
 
 from neuvid.errors import UnreadableInput
+from neuvid.video.animations import AnimatedPicture, is_animated_webp
 from neuvid.video.orientation import Orientation
 from neuvid.video.sources import ROUNDING, SilentSource, TimedPicture
 
-_EXIF = re.compile(rb"(?:Exif\0\0|eXIf)(II\*\0|MM\0\*)")  # in a jpg or a png
+_EXIF = re.compile(  # in a jpg, a png or a webp; a tif is the same from the start
+    rb"(?:Exif\0\0|eXIf|EXIF....|\A)(II\*\0|MM\0\*)", re.DOTALL
+)
 _ORIENTATION = 0x0112  # tag of TIFF 6.0
 _ORIENTATIONS = {
     2: Orientation.turned(0, mirrored=True),
@@ -40,14 +43,15 @@ class PictureFiles(SilentSource):
         """Yield one picture per file, from `start` seconds on."""
         first = ceil(start * self.frame_rate - ROUNDING)
         for number, path in enumerate(self._paths[first:], first):
-            picture = _read(path)
             data = path.read_bytes()
-            if is_animated(data) and not self.notes:
+            moves = is_animated_webp(data)
+            picture = _first(AnimatedPicture(path)) if moves else _read(path)
+            if (moves or is_animated_png(data)) and not self.notes:
                 self.notes.append(f"only the first picture is read of {path.name}, which moves")
             yield TimedPicture(number, picture, _orientation(data))
 
 
-def is_animated(data: bytes) -> bool:
+def is_animated_png(data: bytes) -> bool:
     """Say whether a file is an animated png."""
     return data.startswith(b"\x89PNG") and b"acTL" in data[: max(data.find(b"IDAT"), 0)]
 
@@ -68,6 +72,10 @@ def _orientation(data: bytes) -> Orientation:
     except struct.error:  # damaged: what matters is the picture
         pass
     return Orientation()
+
+
+def _first(animation: AnimatedPicture) -> VideoFrame:
+    return next(animation.pictures(Fraction(0))).picture
 
 
 def _read(path: Path) -> VideoFrame:
