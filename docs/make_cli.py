@@ -38,7 +38,7 @@ What comes back of a file:
 | pixel aspect, matrix, range, primaries, transfer, chroma siting | yes, but webm has no pixel aspect, told | yes | y4m: aspect, range, siting |
 | transparency, interlacing, more than 8 bits, 4:2:2 and 4:4:4, mastering display and light levels of HDR | no, told at encoding | no, told at encoding | no, told at encoding |
 | sound | the same packets: any codec that Matroska holds, G.711, ADPCM, WMA and LATM too; webm: Opus and Vorbis | the same packets: AAC, MP3, AC-3, ALAC, PCM and more; G.711 and AMR in mov alone | no, told |
-| priming and padding of sound, which are not played | yes, but the padding of AAC in mp4 is played | yes, but FFmpeg plays the padding of Opus, Vorbis and DTS | |
+| priming and padding of sound, which are not played | yes | yes, but FFmpeg plays the padding of Opus, Vorbis and DTS | |
 | subtitles | SRT, ASS, WebVTT (webm: WebVTT alone); other text as SRT (webm: WebVTT) without styles, told | mov_text; other text as mov_text without styles, told | no, told |
 | chapters | yes | yes | no, told |
 | tags (title, artist, ...) | yes | those that mp4 has names for; others told | no, told |

@@ -122,6 +122,26 @@ def copied_packet(sound: SoundPacket, time_base: Fraction) -> Packet[Stream]:
     return packet
 
 
+def skipping(start: int, end: int) -> bytes:
+    """Return side data that tells of samples at both ends of a packet which are not played."""
+    return start.to_bytes(4, "little") + end.to_bytes(4, "little") + bytes(2)  # and why
+
+
+def padding_of(packet: Packet[Stream]) -> int:
+    """Return samples at the end of AAC that are not played, where mp4 tells of them.
+
+    The last packet of a stream lasts shorter there than its samples do.
+    """
+    stream = packet.stream
+    if not isinstance(stream, AudioStream) or stream.codec_context.name != "aac":
+        return 0
+    if packet.pts is None or stream.time_base != Fraction(1, stream.sample_rate):
+        return 0
+    duration = packet.duration or 0
+    is_last = packet.pts + duration == (stream.start_time or 0) + (stream.duration or 0)
+    return max(stream.codec_context.frame_size - duration, 0) if is_last else 0
+
+
 def start_on_sample(packet: Packet[Stream], priming: int, rate: int) -> None:
     """Give a first packet of sound, of `rate` samples per second, a time in samples.
 

@@ -22,6 +22,8 @@ from neuvid.video.copying import (
     SoundPacket,
     SoundStream,
     open_parameters,
+    padding_of,
+    skipping,
     stream_parameters,
     with_priming,
 )
@@ -77,6 +79,8 @@ class PassthroughPacker:
             for name in SIDE_DATA
             if packet.has_sidedata(name)
         }
+        if padding := padding_of(packet):
+            side_data.setdefault(SKIPPED, skipping(0, padding))
         duration, key = packet.duration or 0, packet.is_keyframe
         kept = SoundPacket(number, pts, duration, key, bytes(packet), side_data)
         if not self._is_over(kept):
