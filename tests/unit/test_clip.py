@@ -310,6 +310,19 @@ def test_animated_webps_are_clips(tmp_path: Path) -> None:
     assert reader.notes == [TRANSPARENT]
 
 
+def test_damaged_webps_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.webp"
+    animated_webp(path, [40, 40, 40])
+    whole, random = path.read_bytes(), np.random.default_rng(1)
+    for _ in range(30):
+        data = bytearray(whole)
+        for place in random.integers(30, len(whole), 3):  # behind the size of the canvas
+            data[place] = random.integers(256)
+        path.write_bytes(data[: random.integers(30, 2 * len(whole))])
+        with suppress(UnreadableInput), open_clip(path) as reader:
+            assert len(list(reader)) <= 3
+
+
 def test_folder_of_pictures_is_exact(tmp_path: Path) -> None:
     info = moving_info((33, 35), pixel_format=PixelFormat.RGB)
     expected = list(moving_frames(info, 4))

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from clips import Coding, big_buck_bunny, moving_clip, moving_frames, moving_info
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -224,6 +224,16 @@ def test_text_of_subtitles_has_no_styles(codec: str, data: str, text: str) -> No
     assert text_of(codec, data.encode()) == text
     for written in set(WRITTEN.values()):
         assert text_of(written, packet_of(written, text)) == text
+
+
+@given(codec=st.sampled_from(["srt", "webvtt", "ass", "mov_text"]), data=st.binary())
+@example("ass", b"{\\" * 200_000)
+@example("webvtt", b"&#" + b"9" * 5000 + b";")
+@settings(max_examples=50, deadline=None)
+def test_any_bytes_of_subtitles_are_some_text(codec: str, data: bytes) -> None:
+    text = text_of(codec, data)
+    for written in set(WRITTEN.values()):
+        assert packet_of(written, text)[:2] or not text
 
 
 def test_clip_that_begins_before_zero_is_moved_with_its_sound(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class AnimatedPicture(SilentSource):
                         picture = make_picture((np.asarray(image.convert("RGBA")),), "rgba")
                         picture.duration = duration
                         yield TimedPicture(end - duration, picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UnreadableInput(self._path, f"it is damaged ({error})") from error
 
 

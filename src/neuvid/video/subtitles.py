@@ -10,7 +10,8 @@ STYLES = b"[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Font
 ASS_FIELDS = 8  # before the text
 LONGEST = 65535  # bytes of a line in mov_text
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # of SRT and WebVTT
-_OVERRIDE = re.compile(r"\{\\[^}]*\}")  # of ASS
+_OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # of ASS
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&nbsp;": "\u00a0", "&amp;": "&"}  # of WebVTT, & last
 _BREAK = re.compile(r"\\[nN]")
 
 
@@ -28,7 +29,10 @@ def text_of(codec: str, data: bytes) -> str:
         text = text.split(",", ASS_FIELDS)[-1]
         return _BREAK.sub("\n", _OVERRIDE.sub("", text)).replace("\\h", " ").strip()
     text = _TAG.sub("", _OVERRIDE.sub("", text))
-    return (html.unescape(text) if codec == "webvtt" else text).strip()
+    if codec == "webvtt":
+        for entity, character in _ENTITIES.items():
+            text = text.replace(entity, character)
+    return text.strip()
 
 
 def packet_of(codec: str, text: str) -> bytes:
