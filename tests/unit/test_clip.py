@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from clips import Coding, add_video, assert_same, bikes, moving_clip, moving_frames, moving_info
 from PIL import Image
+from tiles import tiled_picture
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.clip import RawFormat, create_clip, open_clip
@@ -432,6 +433,7 @@ def test_each_unreadable_input_says_why(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     sound_only(tmp_path / "sound.mka")
+    tiled_picture(tmp_path / "photo.avif")
     reasons = {
         "missing.mp4": "there is no such file",
         "cut.mp4": "its index is missing",
@@ -440,6 +442,7 @@ def test_each_unreadable_input_says_why(tmp_path: Path) -> None:
         "folder": "holds no png, jpg, webp, bmp or tif pictures",
         "broken.png": "it is not a whole picture",
         "sound.mka": "it has no video stream",
+        "photo.avif": "it is a picture in 2 tiles, as HEIC is: convert it to png or jpg",
     }
     for name, reason in reasons.items():
         with pytest.raises(UnreadableInput, match=reason) as caught:

@@ -313,4 +313,8 @@ def _video_stream(name: str, container: InputContainer) -> VideoStream:
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
         raise UnreadableInput(name, "it has no video stream")
+    tiles = sum(bool(each.disposition & Disposition.dependent) for each in container.streams.video)
+    if tiles and stream.frames <= 1:
+        reason = f"it is a picture in {tiles} tiles, as HEIC is: convert it to png or jpg"
+        raise UnreadableInput(name, reason)
     return stream
