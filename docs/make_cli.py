@@ -49,10 +49,10 @@ What comes back of a file:
 
 Times begin near zero, whatever a recording's clock said, and go on where it starts again. Where a
 file tells no times of frames, or wrong ones, they are FFmpeg's best effort. Pictures (png, jpg,
-webp, bmp, tif), alone or a folder of them, are turned as their Exif says; those that move (png, gif,
-webp, avif) are clips, and in a folder give their first picture. A photograph in tiles (HEIC) is
-refused. Finding `--start` in a transport stream reads all that comes before, as its clock may start
-again: some 3 seconds for each half an hour.
+webp, bmp, tif), alone or a folder of them, are turned as their Exif says. Those that move (png, gif,
+webp, avif) are clips; png and webp in a folder give their first picture. A photograph in tiles
+(HEIC) is refused. Finding `--start` in a transport stream reads all that comes before, as its clock
+may start again: some 3 seconds for each half an hour.
 """
 
 
