@@ -24,7 +24,10 @@ TINY_INTRA = replace(
     hyper_feature_channels=32,
     prior_channels=64,
     common_channels=48,
+    encoder_blocks=3,
     decoder_blocks=1,
+    latent_blocks=0,
+    linear_path=False,
 )
 TINY_LINEAR_INTRA = replace(TINY_INTRA, latent_channels=96, latent_blocks=1, linear_path=True)
 TINY_IMPLICIT = replace(

@@ -17,7 +17,7 @@ from torch import Tensor
 from neuvid.errors import InvalidSetting, NeuvidError, UnreadableInput, UnwritableOutput
 from neuvid.models.agent import AgentConfig
 from neuvid.models.base import ModelConfig
-from neuvid.models.checkpoint import read_weights
+from neuvid.models.checkpoint import STILLS, read_weights, ship_checkpoint
 from neuvid.models.dynamic_hybrid import DynamicHybridConfig
 from neuvid.models.hybrid import HybridConfig
 from neuvid.models.implicit import ImplicitConfig
@@ -206,8 +206,9 @@ def test_video_stages_leave_the_image_model_alone(
     recipe = replace(RECIPE, config=config)
     run(replace(recipe, stages=(IMAGE,)), training_set, tmp_path / "image")
     image = tmp_path / "image" / BEST_FILE
+    ship_checkpoint(image, tmp_path)
     video = replace(recipe, stages=(PAIRS, replace(CHAIN, true_first_frame=True)))
-    after = run(video, training_set, tmp_path / "video", intra_weights=image)
+    after = run(video, training_set, tmp_path / "video", intra_weights=tmp_path / STILLS)
     before = read_weights(image)
     intra = [name for name in before if name.startswith("intra.")]
     assert all(torch.equal(before[name], after[name]) for name in intra)

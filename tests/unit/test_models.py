@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import safetensors
 import safetensors.torch
 import torch
+from conftest import TINY_DYNAMIC, TINY_HYBRID
 
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
+from neuvid.models.base import ModelConfig
 from neuvid.models.checkpoint import (
+    STILLS,
     Arithmetic,
     LoadedModel,
     checkpoint_digest,
     load_model,
     read_weights,
     save_model,
+    ship_checkpoint,
     shipped_weights,
 )
 from neuvid.models.complexity import measure_complexity
-from neuvid.models.presets import INTRA_SMALL, PRESETS, RT_SMALL, build_model
+from neuvid.models.presets import PRESETS, RT_SMALL, build_model
 from neuvid.models.published import read_published
 from neuvid.training.initialisation import initialise
 
@@ -43,12 +48,11 @@ def test_small_presets_are_small(name: str, most: float, tmp_path: Path) -> None
     network = build_model(PRESETS[name])
     initialise(network)
     save_model(tmp_path / "model.safetensors", name, network, {})
-    assert (tmp_path / "model.safetensors").stat().st_size < 12e6
+    assert (tmp_path / "model.safetensors").stat().st_size < 32e6
 
 
 def test_nothing_bounds_the_quality_of_a_picture_with_a_linear_path() -> None:
-    config = replace(INTRA_SMALL, latent_channels=384, latent_blocks=1, linear_path=True)
-    network = build_model(replace(RT_SMALL, intra=config))
+    network = build_model(RT_SMALL)
     initialise(network)
     torch.manual_seed(0)
     frame = torch.rand(1, 3, 64, 96)
@@ -167,6 +171,69 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, model: Load
     with pytest.raises(UnwritableOutput, match="No such file"):
         save_model(tmp_path / "missing" / "x.safetensors", "x", network, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_shipped_checkpoints_are_as_the_whole_ones(checkpoint: Path, tmp_path: Path) -> None:
+    ship_checkpoint(checkpoint, tmp_path)
+    path, stills = tmp_path / "tiny.safetensors", tmp_path / STILLS
+    of_preset, of_stills, whole = map(safetensors.torch.load_file, (path, stills, checkpoint))
+    assert of_stills.keys() == {key for key in whole if key.startswith("intra.")}
+    assert of_preset.keys() == whole.keys() - of_stills.keys()
+    assert all(torch.equal(value, whole[key]) for key, value in (of_preset | of_stills).items())
+    model, same = load_model(path), load_model(checkpoint)
+    assert model.network.config == same.network.config
+    assert model.digest == checkpoint_digest(path) != same.digest
+    weights = read_weights(path)
+    assert all(torch.equal(weights[key], value) for key, value in read_weights(checkpoint).items())
+    before = path.read_bytes(), stills.read_bytes()
+    ship_checkpoint(checkpoint, tmp_path)
+    assert before == (path.read_bytes(), stills.read_bytes())
+    with pytest.raises(InvalidSetting, match="allowed is a whole one"):
+        ship_checkpoint(stills, tmp_path)
+
+
+def test_shipped_checkpoints_need_their_still_pictures(
+    checkpoint: Path, other_checkpoint: Path, tmp_path: Path
+) -> None:
+    ship_checkpoint(checkpoint, tmp_path)
+    path, stills = tmp_path / "tiny.safetensors", tmp_path / STILLS
+    stills.unlink()
+    for read in (read_weights, load_model):
+        with pytest.raises(UnreadableInput, match=f"is missing: {stills}"):
+            read(path)
+    (tmp_path / "other").mkdir()
+    ship_checkpoint(other_checkpoint, tmp_path / "other")
+    (tmp_path / "other" / STILLS).replace(stills)
+    for read in (read_weights, load_model):
+        with pytest.raises(UnreadableInput, match="another still-picture model"):
+            read(path)
+
+
+def test_a_script_ships_checkpoints_with_one_still_picture_model(tmp_path: Path) -> None:
+    stills: dict[str, torch.Tensor] = {}
+
+    def saved(name: str, config: ModelConfig) -> Path:
+        network = build_model(config)
+        initialise(network)
+        network.load_state_dict(network.state_dict() | stills)
+        save_model(tmp_path / name, name, network, {})
+        return tmp_path / name
+
+    def script(*paths: Path) -> subprocess.CompletedProcess[str]:
+        file = Path(__file__).parents[2] / "scripts" / "ship_weights.py"
+        command = [str(each) for each in (sys.executable, file, *paths, "--out", tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    first, other = saved("first", TINY_HYBRID), saved("other", TINY_HYBRID)
+    stills |= {key: value for key, value in read_weights(first).items() if key[:6] == "intra."}
+    second = saved("second", TINY_DYNAMIC)
+    assert script(first, second).returncode == 0
+    for name, config in {"first": TINY_HYBRID, "second": TINY_DYNAMIC}.items():
+        assert load_model(tmp_path / f"{name}.safetensors").network.config == config
+    refused = script(other)
+    assert refused.returncode == 1
+    assert f"allowed is one with the still-picture model in {tmp_path}" in refused.stderr
+    assert not (tmp_path / "other.safetensors").exists()
 
 
 def test_published_checkpoints_are_recognised(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""Checkpoints: config, weights and integer tables in one safetensors file."""
+"""Checkpoints: config, weights and integer tables in a safetensors file.
+
+Those that come with the package share their still-picture model, which lies beside them; the
+metadata of each names it by its digest.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,9 @@ from neuvid.nn.integer import make_exact
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # checkpoints that come with the package
 SUFFIX = ".safetensors"
+STILLS = f"stills{SUFFIX}"  # the still-picture model of the checkpoints beside it that name it
 FORMAT = "neuvid-1"
-TABLE_PREFIX = "tables."
+TABLE_PREFIX, INTRA_PREFIX = "tables.", "intra."
 DIGEST_BYTES = 16
 Z_SYMBOL_MAX = 64  # symbols of z beyond it escape
 
@@ -94,7 +99,7 @@ def save_model(
 ) -> None:
     """Write a checkpoint with weights of a type; `notes` says where they come from.
 
-    Raises UnwritableOutput when the file cannot be written.
+    The file depends on nothing else. Raises UnwritableOutput when it cannot be written.
     """
     weights = {key: value.to(dtype).contiguous() for key, value in model.state_dict().items()}
     rounded = copy.deepcopy(model)
@@ -112,10 +117,44 @@ def save_model(
         "name": name,
         "config": json.dumps(asdict(model.config)),
     }
+    _write(path, tensors, metadata)
+
+
+def ship_checkpoint(path: Path, folder: Path) -> None:
+    """Write the file of a preset, made of a whole checkpoint, to a folder of shipped weights.
+
+    The still-picture model goes to a file of its own there, or is the one that is there already.
+    Raises InvalidSetting when it differs from that or the checkpoint has only one of both parts,
+    UnreadableInput and UnwritableOutput.
+    """
+    metadata, tensors = _read(path)
+    stills = {key: tensors.pop(key) for key in list(tensors) if key.startswith(INTRA_PREFIX)}
+    if not (stills and tensors):
+        raise InvalidSetting("checkpoint", got=str(path), expected="a whole one")
+    shared = folder / STILLS
+    if not shared.exists():
+        _write(shared, stills, {"format": FORMAT})
+    _, present = _read(shared)
+    same = stills.keys() == present.keys()
+    if not same or not all(torch.equal(stills[key], present[key]) for key in stills):
+        expected = f"one with the still-picture model in {shared}"
+        raise InvalidSetting("checkpoint", got=str(path), expected=expected)
+    metadata["stills"] = checkpoint_digest(shared).hex()
+    _write(folder / f"{metadata['name']}{SUFFIX}", tensors, metadata)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    content = safetensors.torch.save(tensors, metadata)
+    # The library writes metadata in a random order.
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
     beside = path.with_name(f".{path.name}.part")
     try:
         # save_file would let nobody else read the file
-        beside.write_bytes(safetensors.torch.save(tensors, metadata))
+        with beside.open("wb") as file:
+            file.writelines((len(header).to_bytes(8, "little"), header))
+            file.write(memoryview(content)[8 + size :])
         beside.replace(path)
     except OSError as error:
         with suppress(OSError):
@@ -124,7 +163,10 @@ def save_model(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the float32 weights of a checkpoint; raise UnreadableInput when it is none."""
+    """Return the float32 weights of a checkpoint; raise UnreadableInput when it is none.
+
+    They are those of the still-picture model alone where the checkpoint has no others.
+    """
     _, tensors = _read(path)
     return {
         key: value.float() for key, value in tensors.items() if not key.startswith(TABLE_PREFIX)
@@ -211,6 +253,20 @@ def _checkpoint_path(name: str) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return metadata and tensors, with those of the still pictures that the metadata names."""
+    metadata, tensors = _read_file(path)
+    digest = metadata.get("stills")
+    if digest is None:
+        return metadata, tensors
+    stills = path.with_name(STILLS)
+    if not stills.is_file():
+        raise UnreadableInput(path, f"its still-picture model is missing: {stills}")
+    if checkpoint_digest(stills).hex() != digest:
+        raise UnreadableInput(path, f"made for another still-picture model than {stills}")
+    return metadata, _read_file(stills)[1] | tensors
+
+
+def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if path.is_dir():
         raise UnreadableInput(path, f"no checkpoint but a folder; name a {SUFFIX} file")
     try:

@@ -31,17 +31,19 @@ RT_LARGE = replace(
 
 # The still-picture model that all small presets share.
 INTRA_SMALL = IntraConfig(
-    trunk_channels=128,
-    latent_channels=256,
+    trunk_channels=224,
+    latent_channels=384,
     hyper_channels=48,
     hyper_feature_channels=64,
-    prior_channels=128,
-    common_channels=96,
-    encoder_blocks=3,
+    prior_channels=256,
+    common_channels=192,
+    encoder_blocks=4,
     decoder_blocks=3,
     fusion_blocks=1,
     spatial_blocks=1,
+    latent_blocks=1,
     step_bank=True,
+    linear_path=True,
 )
 
 RT_SMALL = ImplicitConfig(

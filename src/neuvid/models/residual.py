@@ -38,7 +38,7 @@ from neuvid.nn.blocks import (
 from neuvid.nn.motion import BLOCK, compensate_features, compensate_picture
 from neuvid.nn.rounding import lower_bound
 
-INTRA_LEADS = (16.0, 20.0)  # of intra frames, on which chains live, at the ends of the range
+INTRA_LEADS = (11.0, 14.0)  # of intra frames, on which chains live, at the ends of the range
 ROOT_MIN = math.sqrt(SCALE_MIN)
 TRANSFORM_CHANNELS = 96  # degrees of freedom of 8x8 pixels of 4:2:0 video
 
