@@ -15,7 +15,7 @@ from neuvid.cli.main import COMMANDS, main
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# Command line
 
-    neuvid encode talk.mp4 talk.nvid --qp 40
+    neuvid encode talk.mp4 talk.nvid --quality 40
     neuvid decode talk.nvid talk.mkv
     neuvid decode talk.nvid pictures/ --seek 12.5
     cat talk.y4m | neuvid encode - - | neuvid decode - - | ffplay -

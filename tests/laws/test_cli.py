@@ -109,6 +109,21 @@ def test_commands_do_what_the_library_does(
     assert read_json(capsys)["decoded"]
 
 
+def test_the_older_name_of_quality_works_and_is_told(
+    clip: Path, checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for name in ("quality", "qp"):
+        options = ["--model", str(checkpoint), "--frames", "2", f"--{name}", "9.25"]
+        assert main(["encode", str(clip), f"{name}.nvid", *options, "--json"]) == 0
+        told.append([line for line in capsys.readouterr().err.splitlines() if "--qp" in line])
+    assert Path("qp.nvid").read_bytes() == Path("quality.nvid").read_bytes()
+    assert told == [[], ["neuvid: note: --qp is called --quality now"]]
+    assert main(["encode", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--quality" in shown and "--qp" not in shown
+
+
 @pytest.mark.parametrize(
     ("options", "unit"),
     [
@@ -117,7 +132,7 @@ def test_commands_do_what_the_library_does(
         ("--bitrate 20k --two-pass --max-rate .03M", "kbit/s"),
         ("--size 40kB", "bytes"),
         ("--psnr 20", "dB"),
-        ("--qp 40 --max-rate 20k --buffer 1.5", "kbit/s"),
+        ("--quality 40 --max-rate 20k --buffer 1.5", "kbit/s"),
     ],
 )
 def test_rates_are_told(
@@ -141,7 +156,7 @@ def test_rates_are_told(
         assert rate["actual"] == pytest.approx(numbers["kilobits_per_second"])
     assert main(arguments) == 0
     told = capsys.readouterr().err
-    assert "worst second" in told and ("--qp" in options or "target" in told)
+    assert "worst second" in told and ("--quality" in options or "target" in told)
 
 
 def test_rates_out_of_reach_are_told(
@@ -226,14 +241,15 @@ FAILURES = [
     ("encode CLIP x.nvid --model rt-huge", "model is 'rt-huge'; allowed is rt,"),
     ("encode CLIP x.nvid --model no.safetensors", "no.safetensors"),
     ("encode CLIP x.nvid --model CLIP", "model is"),
-    ("encode CLIP x.nvid MODEL --qp 64", "quality is 64.0; allowed is 0..63"),
-    ("encode CLIP x.nvid MODEL --qp nan", "quality is nan"),
-    ("encode CLIP x.nvid MODEL --qp much", "--qp"),
+    ("encode CLIP x.nvid MODEL --quality 64", "quality is 64.0; allowed is 0..63"),
+    ("encode CLIP x.nvid MODEL --quality nan", "quality is nan"),
+    ("encode CLIP x.nvid MODEL --quality much", "--quality"),
     ("encode CLIP x.nvid MODEL --bitrate 0", "bitrate is '0'"),
     ("encode CLIP x.nvid MODEL --bitrate -5k", "bitrate is '-5k'"),
     ("encode CLIP x.nvid MODEL --bitrate 80q", "bitrate is '80q'; allowed is a number above 0"),
     ("encode CLIP x.nvid MODEL --bitrate nan", "bitrate is 'nan'"),
-    ("encode CLIP x.nvid MODEL --bitrate 9k --qp 3", "options is '--qp --bitrate'"),
+    ("encode CLIP x.nvid MODEL --bitrate 9k --quality 3", "options is '--quality --bitrate'"),
+    ("encode CLIP x.nvid MODEL --quality 3 --qp 3", "options is '--quality --qp'"),
     ("encode CLIP x.nvid MODEL --bitrate 9k --max-rate 8k", "max rate is 8000.0"),
     ("encode CLIP x.nvid MODEL --bitrate 9k --buffer 0", "buffer is 0.0"),
     ("encode CLIP x.nvid MODEL --bitrate 9k --route 0", "route is 0"),

@@ -113,7 +113,7 @@ def test_an_agent_needs_a_model_that_has_one(
     assert main(["encode", clip, str(target), *model, "--bitrate", "9k"]) == 2
     assert capsys.readouterr().err.count("rate control agent") == 2
     assert not target.exists()
-    assert main(["encode", clip, str(target), *model, "--qp", "9"]) == 2
+    assert main(["encode", clip, str(target), *model, "--quality", "9"]) == 2
     assert "controller" in capsys.readouterr().err
 
 

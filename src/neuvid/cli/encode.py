@@ -20,13 +20,15 @@ from neuvid.cli.rate import (
     Buffer,
     Controller,
     MaxRate,
+    OldQuality,
     Outcome,
     Psnr,
-    Qp,
+    Quality,
     RateOptions,
     Size,
     TwoPass,
     outcome_of,
+    quality_by_name,
 )
 from neuvid.codec.clips import Progress, encode_clip
 from neuvid.codec.goals import RateGoal
@@ -54,7 +56,8 @@ def encode(
         str, typer.Argument(metavar="OUTPUT", help="A file that ends in .nvid, or - for a pipe.")
     ],
     model: Annotated[str, typer.Option(help="A preset or a checkpoint file.")] = DEFAULT_MODEL,
-    qp: Qp = None,
+    quality: Quality = None,
+    qp: OldQuality = None,
     bitrate: BitrateOption = None,
     bitrate_file: BitrateFile = None,
     controller: Controller = None,
@@ -127,7 +130,7 @@ def encode(
     rate = None if fps is None else frame_rate(fps)
     raw = _raw_format(source, frame_size, rate, pixel_format)
     goal = RateOptions(
-        qp=qp,
+        quality=quality_by_name(quality, qp),
         route=route,
         bitrate=bitrate,
         bitrate_file=bitrate_file,

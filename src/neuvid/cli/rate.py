@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from neuvid.choice import DEFAULT_QUALITY, QUALITIES
+from neuvid.cli.output import tell
 from neuvid.codec.goals import BitrateController, RateGoal
 from neuvid.codec.passes import TotalGoal
 from neuvid.codec.statistics import StreamStatistics
@@ -26,13 +27,14 @@ RATE_UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 SIZE_UNITS = {"": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 SIZE_UNITS |= {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 
-Qp: TypeAlias = Annotated[
+Quality: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        help=f"Quality, 0 (fewest bits) to {QUALITIES - 1}, in steps of a quarter.",
+        help=f"Quality, 0 (fewest bits) to {QUALITIES - 1} (best), in steps of a quarter.",
         show_default=f"{DEFAULT_QUALITY:g}",
     ),
 ]
+OldQuality: TypeAlias = Annotated[float | None, typer.Option("--qp", hidden=True)]
 BitrateOption: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="RATE", help="Bits per second instead, such as 800k.", show_default=False),
@@ -90,7 +92,7 @@ Buffer: TypeAlias = Annotated[
 class RateOptions:
     """The options as they were given."""
 
-    qp: float | None
+    quality: float | None
     route: int | None
     bitrate: str | None
     bitrate_file: Path | None
@@ -112,8 +114,8 @@ class RateOptions:
         if self.controller and (self.two_pass or not (self.bitrate or self.bitrate_file)):
             expected = "given with --bitrate or --bitrate-file, without --two-pass"
             raise InvalidSetting("controller", got=self.controller.value, expected=expected)
-        if self.route is not None and wanted not in ([], ["qp"]):
-            raise InvalidSetting("route", got=self.route, expected="given with --qp alone")
+        if self.route is not None and wanted not in ([], ["quality"]):
+            raise InvalidSetting("route", got=self.route, expected="given with --quality alone")
         in_passes = self.two_pass or self.size is not None
         has_buffer = self.max_rate or (not in_passes and (self.bitrate or self.bitrate_file))
         if self.buffer is not None and not has_buffer:
@@ -121,9 +123,10 @@ class RateOptions:
         return self._total_goal() if in_passes else self._rate_goal()
 
     def _rate_goal(self) -> RateGoal:
-        quality = self.qp
-        if self.bitrate is None and self.bitrate_file is None and self.psnr is None:
-            quality = DEFAULT_QUALITY if self.qp is None else self.qp
+        quality = self.quality
+        others = (self.bitrate, self.bitrate_file, self.psnr)
+        if quality is None and others == (None, None, None):
+            quality = DEFAULT_QUALITY
         return RateGoal(
             quality=quality,
             route=self.route,
@@ -154,7 +157,17 @@ class RateOptions:
         return BUFFER_SECONDS if self.buffer is None else self.buffer
 
 
-GOALS = ("qp", "bitrate", "bitrate_file", "size", "psnr")
+GOALS = ("quality", "bitrate", "bitrate_file", "size", "psnr")
+
+
+def quality_by_name(quality: float | None, qp: float | None) -> float | None:
+    """Return the quality by either name; `--qp`, the older one, goes after release 0.1.0."""
+    if qp is None:
+        return quality
+    if quality is not None:
+        raise InvalidSetting("options", got="--quality --qp", expected="--quality alone")
+    tell(["--qp is called --quality now"])
+    return qp
 
 
 def read_rate(field: str, text: str) -> float:

@@ -119,7 +119,7 @@ class NeuvidCodec:
 
         raw = f"--frame-size {clip.size} --fps {clip.format.frame_rate}"
         raw += f" --pixel-format {clip.format.pixel_format.value}"
-        setting = f"--bitrate {quality:g}k" if self.bitrates else f"--qp {quality:g}"
+        setting = f"--bitrate {quality:g}k" if self.bitrates else f"--quality {quality:g}"
         setting += f" --intra-period {schedule.intra_period} --no-scene-cuts"
         if self.refresh_period is not None:
             setting += f" --refresh {self.refresh_period}"
