@@ -15,7 +15,7 @@ import constriction  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
-from neuvid import _native
+from neuvid import _rans
 from neuvid.entropy.tables import gaussian_tables
 
 SYMBOLS = 1 << 21
@@ -28,7 +28,7 @@ indexes = random.integers(0, LEVELS, SYMBOLS).astype(np.uint16)
 symbols = np.rint(random.normal(size=SYMBOLS) * scales[indexes]).clip(-255, 255).astype(np.int16)
 
 rows = gaussian_tables(scales)
-tables = _native.Tables(rows.cumulative, rows.starts, rows.offsets)
+tables = _rans.Tables(rows.cumulative, rows.starts, rows.offsets)
 gaussian = constriction.stream.model.QuantizedGaussian(-255, 255)
 wide_symbols = symbols.astype(np.int32)
 parameters = (np.zeros(SYMBOLS), scales[indexes])  # means, standard deviations
@@ -46,12 +46,12 @@ def ours(name: str, streams: int) -> Coder:
     """Return the native coder with so many streams, each on a thread; 0 is the compact form."""
 
     def encode() -> bytes:
-        encoder = _native.SymbolEncoder(tables)
+        encoder = _rans.SymbolEncoder(tables)
         encoder.append(symbols, indexes)
         return encoder.finish(streams)
 
     def decode(payload: bytes) -> NDArray[np.int16]:
-        decoder = _native.SymbolDecoder(tables, payload, streams == 0)
+        decoder = _rans.SymbolDecoder(tables, payload, streams == 0)
         decoded = decoder.decode(indexes)
         decoder.finish()
         return decoded

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from neuvid import _native
+from neuvid import _rans
 from neuvid.entropy.tables import (
     TAIL_MASS,
     TOTAL,
@@ -54,7 +54,7 @@ def kept_mass(
 def test_the_coder_takes_the_tables(make: MakeTables) -> None:
     tables = make(SCALES)
     assert len(tables) == len(SCALES)
-    _native.Tables(tables.cumulative, tables.starts, tables.offsets)
+    _rans.Tables(tables.cumulative, tables.starts, tables.offsets)
 
 
 @pytest.mark.parametrize(("make", "widest"), [(gaussian_tables, 64), (laplace_tables, 24)])

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuvid import _native
+from neuvid import _rans
 from neuvid.entropy.distributions import SKIP, Distribution
 from neuvid.entropy.noise import code_with_noise
 from neuvid.entropy.tables import EntropyTables
@@ -56,7 +56,7 @@ class CoderTables:
     """The integer tables of a checkpoint, ready for coding on a device."""
 
     def __init__(self, tables: EntropyTables, thresholds: Tensor) -> None:
-        self.native = _native.Tables(tables.cumulative, tables.starts, tables.offsets)
+        self.native = _rans.Tables(tables.cumulative, tables.starts, tables.offsets)
         self.thresholds = thresholds  # [levels] of the scales
 
     def indexes(self, law: Distribution) -> NDArray[np.uint16]:
@@ -71,7 +71,7 @@ class SymbolWriter:
 
     def __init__(self, tables: CoderTables) -> None:
         self.tables = tables
-        self.encoder = _native.SymbolEncoder(tables.native)
+        self.encoder = _rans.SymbolEncoder(tables.native)
         self.coded = 0  # symbols that cost something
 
     def code(self, values: Tensor | None, law: Distribution) -> Tensor:
@@ -100,7 +100,7 @@ class SymbolReader:
 
     def __init__(self, tables: CoderTables, payload: bytes, *, parallel: bool) -> None:
         self.tables = tables
-        self.decoder = _native.SymbolDecoder(tables.native, payload, not parallel)
+        self.decoder = _rans.SymbolDecoder(tables.native, payload, not parallel)
 
     def code(self, values: Tensor | None, law: Distribution) -> Tensor:
         """Return the values read, whatever `values` is."""

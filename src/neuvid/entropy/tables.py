@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 512  # bounds the memory for many wide rows
 
 @dataclass(frozen=True, eq=False)
 class EntropyTables:
-    """Rows of integer cumulative distributions, in the form that `_native.Tables` takes.
+    """Rows of integer cumulative distributions, in the form that `_rans.Tables` takes.
 
     Row r is `cumulative[starts[r]:starts[r + 1]]`: strictly rising from 0 to TOTAL. Its bin k
     stands for the symbol `offsets[r] + k`; its last bin is for all other symbols.

@@ -17,7 +17,7 @@ from hypothesis.strategies import DrawFn
 from numpy.typing import NDArray
 
 import neuvid
-from neuvid import _native
+from neuvid import _rans
 from neuvid.entropy.tables import EntropyTables, gaussian_tables
 from neuvid.errors import CorruptStream, Desynchronised, Truncated
 
@@ -26,8 +26,8 @@ Call = tuple[NDArray[np.int16], NDArray[np.uint16]]  # symbols, indexes
 STREAMS = st.integers(0, 16)
 
 
-def native(tables: EntropyTables) -> _native.Tables:
-    return _native.Tables(tables.cumulative, tables.starts, tables.offsets)
+def native(tables: EntropyTables) -> _rans.Tables:
+    return _rans.Tables(tables.cumulative, tables.starts, tables.offsets)
 
 
 def table(bounds: list[int], offset: int) -> EntropyTables:
@@ -43,14 +43,14 @@ def call(symbols: list[int], indexes: list[int]) -> Call:
 
 
 def encode(tables: EntropyTables, calls: list[Call], streams: int) -> bytes:
-    encoder = _native.SymbolEncoder(native(tables))
+    encoder = _rans.SymbolEncoder(native(tables))
     for symbols, indexes in calls:
         encoder.append(symbols, indexes)
     return encoder.finish(streams)
 
 
 def decode(tables: EntropyTables, calls: list[Call], payload: bytes, streams: int) -> list[Call]:
-    decoder = _native.SymbolDecoder(native(tables), payload, streams == 0)
+    decoder = _rans.SymbolDecoder(native(tables), payload, streams == 0)
     decoded = [(decoder.decode(indexes), indexes) for _, indexes in calls]
     decoder.finish()
     return decoded
@@ -314,7 +314,7 @@ def test_nothing_is_the_first_state_alone() -> None:
 
 
 def test_finish_starts_the_encoder_anew() -> None:
-    encoder = _native.SymbolEncoder(native(EXACT_TABLES))
+    encoder = _rans.SymbolEncoder(native(EXACT_TABLES))
     encoder.append(*EXACT_CALLS[0])
     encoder.finish(1)
     encoder.append(*EXACT_CALLS[1])
@@ -365,7 +365,7 @@ EMPTY = struct.pack("<4I", *[65536] * 4)
 )
 def test_bad_streams_are_refused_at_once(payload: bytes, error: type[CorruptStream]) -> None:
     with pytest.raises(CorruptStream) as caught:
-        _native.SymbolDecoder(native(EXACT_TABLES), payload, False)
+        _rans.SymbolDecoder(native(EXACT_TABLES), payload, False)
     assert caught.type is error
 
 
@@ -383,7 +383,7 @@ def test_bad_streams_are_refused_at_once(payload: bytes, error: type[CorruptStre
 )
 def test_a_bad_state_is_refused_at_once(payload: bytes, error: type[CorruptStream]) -> None:
     with pytest.raises(CorruptStream) as caught:
-        _native.SymbolDecoder(native(EXACT_TABLES), payload, True)
+        _rans.SymbolDecoder(native(EXACT_TABLES), payload, True)
     assert caught.type is error
 
 
@@ -399,7 +399,7 @@ def test_an_escape_outside_16_bits_is_corrupt() -> None:
     state = (1 << 15 | length << 1 | side) << 14 | escape
     payload = streams_of(struct.pack("<4I", state, *[65536] * 3) + b"\xff\xff\xff\xff")
     with pytest.raises(CorruptStream, match="16 bits"):
-        _native.SymbolDecoder(native(table([0, 1, 16384], 32767)), payload, False).decode(
+        _rans.SymbolDecoder(native(table([0, 1, 16384], 32767)), payload, False).decode(
             np.zeros(1, np.uint16)
         )
 
@@ -437,13 +437,13 @@ def test_bad_rows_are_refused(bounds: list[int], offset: int) -> None:
 def test_bad_starts_are_refused(starts: list[int]) -> None:
     offsets = np.zeros(max(len(starts) - 1, 1), np.int16)
     with pytest.raises(ValueError, match="tables: "):
-        _native.Tables(np.array([0, 9, 16384], np.uint16), np.array(starts, np.uint32), offsets)
+        _rans.Tables(np.array([0, 9, 16384], np.uint16), np.array(starts, np.uint32), offsets)
 
 
 def test_bad_arguments_are_refused() -> None:
     tables = native(EXACT_TABLES)
-    encoder = _native.SymbolEncoder(tables)
-    decoder = _native.SymbolDecoder(tables, b"\0\0\1", True)
+    encoder = _rans.SymbolEncoder(tables)
+    decoder = _rans.SymbolDecoder(tables, b"\0\0\1", True)
     unknown = np.array([0, 2], np.uint16)
     for use in (tables.bits, encoder.append):
         with pytest.raises(ValueError, match="indexes"):
@@ -465,9 +465,9 @@ def test_coders_on_different_threads_share_tables() -> None:
     shared = native(tables)
 
     def round_trip(streams: int) -> bool:
-        encoder = _native.SymbolEncoder(shared)
+        encoder = _rans.SymbolEncoder(shared)
         encoder.append(*whole)
-        decoder = _native.SymbolDecoder(shared, encoder.finish(streams), streams == 0)
+        decoder = _rans.SymbolDecoder(shared, encoder.finish(streams), streams == 0)
         symbols = decoder.decode(whole[1])
         decoder.finish()
         return bool((symbols == whole[0]).all())
@@ -477,10 +477,10 @@ def test_coders_on_different_threads_share_tables() -> None:
 
 
 def test_the_stub_lists_every_name() -> None:
-    stub = ast.parse((Path(neuvid.__file__).parent / "_native.pyi").read_text())
+    stub = ast.parse((Path(neuvid.__file__).parent / "_rans.pyi").read_text())
     classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
-    assert set(classes) == {name for name in vars(_native) if not name.startswith("_")}
+    assert set(classes) == {name for name in vars(_rans) if not name.startswith("_")}
     for name, node in classes.items():
         methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-        defined = {key for key in vars(getattr(_native, name)) if not key.startswith("_")}
+        defined = {key for key in vars(getattr(_rans, name)) if not key.startswith("_")}
         assert methods - {"__init__"} == defined

@@ -1,4 +1,4 @@
-// The Python module neuvid._native; src/neuvid/_native.pyi describes it.
+// The Python module neuvid._rans; src/neuvid/_rans.pyi describes it.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
@@ -88,7 +88,7 @@ void raise_stream_error(const std::exception_ptr& exception, void*) {
 
 }  // namespace
 
-NB_MODULE(_native, module) {
+NB_MODULE(_rans, module) {
   nb::register_exception_translator(raise_stream_error);
 
   nb::class_<Tables>(module, "Tables")
