@@ -1,7 +1,6 @@
 // The Python module neuvid._motion; src/neuvid/_motion.pyi describes it.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/pair.h>
 
 #include <memory>
 
@@ -78,37 +77,29 @@ Result<float> predict(Array<float, 4> reference, Array<float, 4> vectors, std::s
   auto prediction = zeros<float>(
       {pictures.count, pictures.channels, pictures.extent.height, pictures.extent.width});
   nb::gil_scoped_release unlocked;
-  neuvid::run_parts(threads, pictures.count, [&](std::size_t i) {
-    neuvid::predict_picture(reference.data() + i * pictures.samples(), pictures.channels,
-                            pictures.extent, vectors.data() + i * pictures.vectors(),
-                            prediction.data() + i * pictures.samples());
+  const std::size_t rows = pictures.extent.block_rows() + 1;
+  neuvid::run_parts(threads, pictures.count * rows, [&](std::size_t part) {
+    const std::size_t i = part / rows, first = i * pictures.samples();
+    neuvid::predict_cells(reference.data() + first, pictures.channels, pictures.extent,
+                          vectors.data() + i * pictures.vectors(), part % rows,
+                          prediction.data() + first);
   });
   return prediction;
 }
 
-// The second is empty unless it is wanted.
-std::pair<Result<float>, Result<float>> predict_gradient(Array<float, 4> reference,
-                                                         Array<float, 4> vectors,
-                                                         Array<float, 4> gradient,
-                                                         bool wants_vectors, std::size_t threads) {
-  const Pictures pictures = checked_pictures(reference, vectors);
-  for (std::size_t side = 0; side < 4; side++)
-    if (gradient.shape(side) != reference.shape(side))
-      throw std::invalid_argument("gradient and reference must have the same shape");
-  const neuvid::Extent extent = pictures.extent;
-  auto of_reference =
-      zeros<float>({pictures.count, pictures.channels, extent.height, extent.width});
-  auto of_vectors = zeros<float>(
-      {wants_vectors ? pictures.count : 0, 2, extent.block_rows(), extent.block_columns()});
+Result<float> predict_gradient(Array<float, 4> gradient, Array<float, 4> vectors,
+                               std::size_t threads) {
+  const Pictures pictures = checked_pictures(gradient, vectors);
+  auto of_reference = zeros<float>(
+      {pictures.count, pictures.channels, pictures.extent.height, pictures.extent.width});
   nb::gil_scoped_release unlocked;
   neuvid::run_parts(threads, pictures.count, [&](std::size_t i) {
-    const std::size_t first = i * pictures.samples(), first_vector = i * pictures.vectors();
-    neuvid::predict_picture_gradient(
-        reference.data() + first, pictures.channels, extent, vectors.data() + first_vector,
-        gradient.data() + first, of_reference.data() + first,
-        wants_vectors ? of_vectors.data() + first_vector : nullptr);
+    const std::size_t first = i * pictures.samples();
+    neuvid::predict_picture_gradient(pictures.channels, pictures.extent,
+                                     vectors.data() + i * pictures.vectors(),
+                                     gradient.data() + first, of_reference.data() + first);
   });
-  return {of_reference, of_vectors};
+  return of_reference;
 }
 
 }  // namespace
@@ -117,6 +108,6 @@ NB_MODULE(_motion, module) {
   module.def("search", search, "current"_a.noconvert(), "reference"_a.noconvert(),
              "last"_a.noconvert(), "bit_costs"_a.noconvert(), "threads"_a);
   module.def("predict", predict, "reference"_a.noconvert(), "vectors"_a.noconvert(), "threads"_a);
-  module.def("predict_gradient", predict_gradient, "reference"_a.noconvert(),
-             "vectors"_a.noconvert(), "gradient"_a.noconvert(), "wants_vectors"_a, "threads"_a);
+  module.def("predict_gradient", predict_gradient, "gradient"_a.noconvert(),
+             "vectors"_a.noconvert(), "threads"_a);
 }

@@ -58,25 +58,26 @@ Plane with_margin(const Plane& plane) {
   return wide;
 }
 
-// A plane shifted by a quarter of a pixel times `quarters`, to the left or up, by Catmull-Rom
-// interpolation in units of 1 / 128.
-constexpr std::array<std::array<int, 4>, 4> kQuarterTaps = {
-    {{0, 128, 0, 0}, {-9, 111, 29, -3}, {-8, 72, 72, -8}, {-3, 29, 111, -9}}};
-
+// A plane shifted by quarters of a pixel, to the left or up. Where samples are missing it is as it
+// was.
 Plane shifted(const Plane& plane, int quarters, bool vertical) {
   if (quarters == 0) return plane;
+  constexpr int kBefore = 3, kAfter = 4, kUnit = 64;
   Plane result = plane;
-  const auto& taps = kQuarterTaps[quarters];
   const int stride = vertical ? plane.width : 1;
-  const int rows_before = vertical ? 1 : 0, rows_after = vertical ? 2 : 0;
+  const int rows_before = vertical ? kBefore : 0, rows_after = vertical ? kAfter : 0;
+  const int length = plane.width - kBefore - kAfter;
+  std::vector<std::int16_t> sums(length);
   for (int y = rows_before; y < plane.height - rows_after; y++) {
-    const std::uint8_t* row = plane.row(y);
-    std::uint8_t* out = result.row(y);
-    for (int x = 1; x < plane.width - 2; x++) {
-      const int sum = taps[0] * row[x - stride] + taps[1] * row[x] + taps[2] * row[x + stride] +
-                      taps[3] * row[x + 2 * stride];
-      out[x] = static_cast<std::uint8_t>(std::clamp((sum + 64) >> 7, 0, 255));
+    std::fill(sums.begin(), sums.end(), kUnit / 2);
+    for (int k = 0; k < kBefore + 1 + kAfter; k++) {
+      const auto weight = static_cast<std::int16_t>(kUnit * kLumaWeights[quarters][k]);
+      const std::uint8_t* samples = plane.row(y) + kBefore + (k - kBefore) * stride;
+      for (int x = 0; x < length; x++) sums[x] += weight * samples[x];
     }
+    std::uint8_t* out = result.row(y) + kBefore;
+    for (int x = 0; x < length; x++)
+      out[x] = static_cast<std::uint8_t>(std::clamp(sums[x] / kUnit, 0, 255));
   }
   return result;
 }
@@ -116,7 +117,7 @@ class Level {
       : current_(current),
         rows_(current.height / kBlock),
         columns_(current.width / kBlock),
-        units_(subpixels ? 4 : 1),
+        units_(subpixels ? kQuarters : 1),
         vectors_(std::size_t(rows_) * columns_) {
     const Plane wide = with_margin(reference);
     for (int y = 0; y < units_; y++) {

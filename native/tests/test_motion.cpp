@@ -40,6 +40,12 @@ std::vector<std::int16_t> search(const std::vector<std::uint8_t>& current,
   return vectors;
 }
 
+void predict(const float* reference, std::size_t channels, Extent extent, const float* vectors,
+             float* prediction) {
+  for (std::size_t row = 0; row <= extent.block_rows(); row++)
+    predict_cells(reference, channels, extent, vectors, row, prediction);
+}
+
 void search_finds_a_translation() {
   const Extent extent = {64, 96};
   const auto current = moved(extent, 1.5f, -2.25f), reference = moved(extent, 0, 0);
@@ -78,7 +84,7 @@ void whole_vectors_copy() {
   for (std::size_t i = 0; i < extent.pixels(); i++) reference.push_back(0.01f * (i % 97));
   for (std::size_t i = 0; i < extent.blocks(); i++) vectors[i] = 3;
   std::vector<float> prediction(extent.pixels());
-  predict_picture(reference.data(), 1, extent, vectors.data(), prediction.data());
+  predict(reference.data(), 1, extent, vectors.data(), prediction.data());
   for (std::size_t y = 0; y < 32; y++)
     for (std::size_t x = 0; x < 29; x++)
       check(std::abs(prediction[y * 32 + x] - reference[y * 32 + x + 3]) < 1e-6f,
@@ -94,14 +100,15 @@ void any_vector_is_safe() {
   const std::vector<float> reference(3 * extent.pixels(), 0.5f);
   std::vector<float> prediction(reference.size()), vectors(2 * extent.blocks());
   for (std::size_t i = 0; i < vectors.size(); i++) vectors[i] = values[i % std::size(values)];
-  predict_picture(reference.data(), 3, extent, vectors.data(), prediction.data());
+  predict(reference.data(), 3, extent, vectors.data(), prediction.data());
   for (float sample : prediction)
     check(std::abs(sample - 0.5f) < 1e-5f, "a flat picture stays flat, whatever the vectors");
 }
 
 void gradient_is_the_slope() {
   const Extent extent = {16, 16};
-  std::vector<float> reference, vectors(2 * extent.blocks(), 0.3f), weights;
+  std::vector<float> reference, vectors(2 * extent.blocks(), 0.25f), weights;
+  vectors[0] = 0.5f;
   for (std::size_t y = 0; y < 16; y++)
     for (std::size_t x = 0; x < 16; x++) {
       reference.push_back(wave(3.0f * static_cast<float>(y), 3.0f * static_cast<float>(x)));
@@ -109,14 +116,13 @@ void gradient_is_the_slope() {
     }
   const auto value = [&] {
     std::vector<float> prediction(extent.pixels());
-    predict_picture(reference.data(), 1, extent, vectors.data(), prediction.data());
+    predict(reference.data(), 1, extent, vectors.data(), prediction.data());
     double sum = 0;
     for (std::size_t i = 0; i < prediction.size(); i++) sum += double(prediction[i]) * weights[i];
     return sum;
   };
-  std::vector<float> of_reference(extent.pixels(), 0), of_vectors(vectors.size(), 0);
-  predict_picture_gradient(reference.data(), 1, extent, vectors.data(), weights.data(),
-                           of_reference.data(), of_vectors.data());
+  std::vector<float> of_reference(extent.pixels(), 0);
+  predict_picture_gradient(1, extent, vectors.data(), weights.data(), of_reference.data());
   const auto check_slope = [&](float& parameter, float gradient) {
     constexpr float kStep = 1e-2f;
     const float before = parameter;
@@ -127,7 +133,6 @@ void gradient_is_the_slope() {
     parameter = before;
     check(std::abs(slope - gradient) < 2e-3 * (1 + std::abs(slope)), "the gradient is the slope");
   };
-  for (std::size_t i = 0; i < vectors.size(); i++) check_slope(vectors[i], of_vectors[i]);
   for (std::size_t i = 0; i < reference.size(); i += 7) check_slope(reference[i], of_reference[i]);
 }
 

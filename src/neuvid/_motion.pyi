@@ -18,10 +18,6 @@ def predict(
     """Return predicted pictures [B, C, H, W] for vectors [B, 2, H/8, W/8] in pixels."""
 
 def predict_gradient(
-    reference: NDArray[np.float32],
-    vectors: NDArray[np.float32],
-    gradient: NDArray[np.float32],
-    wants_vectors: bool,
-    threads: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the gradients of reference and vectors, the second empty unless it is wanted."""
+    gradient: NDArray[np.float32], vectors: NDArray[np.float32], threads: int
+) -> NDArray[np.float32]:
+    """Return the gradient of the reference for that of a prediction."""

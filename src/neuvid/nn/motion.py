@@ -1,7 +1,8 @@
 """Block motion: search, compensation of pictures, and of feature maps.
 
-A vector (x, y) in pixels for each 8x8 block points to where its content was. What a decoder
-computes is single float32 operations in a written order, so that it is the same on every machine.
+A vector (x, y) in pixels, which are whole quarters, points for each 8x8 block to where its content
+was. What a decoder computes is single float32 operations in a written order, so that it is the same
+on every machine.
 """
 
 from __future__ import annotations
@@ -15,10 +16,22 @@ from torch.nn import functional
 from neuvid import _motion
 
 BLOCK = 8  # pixels along the side of a block with one vector
-TAPS = 4  # of the Catmull-Rom interpolation
-PATCH = BLOCK + TAPS - 1
 VECTOR_MAX = float(1 << 14)  # pixels
 QUARTERS = 4  # steps of a pixel in which vectors are searched
+# Weights of the samples around a position 0, 1, 2, 3 quarters after the middle one: those of H.265,
+# and of Catmull-Rom for chroma, whose samples lie there twice.
+LUMA_WEIGHTS = (
+    (0, 0, 0, 1, 0, 0, 0, 0),
+    (-1 / 64, 4 / 64, -10 / 64, 58 / 64, 17 / 64, -5 / 64, 1 / 64, 0),
+    (-1 / 64, 4 / 64, -11 / 64, 40 / 64, 40 / 64, -11 / 64, 4 / 64, -1 / 64),
+    (0, 1 / 64, -5 / 64, 17 / 64, 58 / 64, -10 / 64, 4 / 64, -1 / 64),
+)
+CHROMA_WEIGHTS = (
+    (0, 1, 0, 0),
+    (-9 / 128, 111 / 128, 29 / 128, -3 / 128),
+    (-8 / 128, 72 / 128, 72 / 128, -8 / 128),
+    (-3 / 128, 29 / 128, 111 / 128, -9 / 128),
+)
 
 
 def search_motion(frame: Tensor, reference: Tensor, last: Tensor, bit_costs: Tensor) -> Tensor:
@@ -40,8 +53,9 @@ def search_motion(frame: Tensor, reference: Tensor, last: Tensor, bit_costs: Ten
 def compensate_picture(reference: Tensor, vectors: Tensor) -> Tensor:
     """Return the prediction [B, C, H, W] from a reference of that shape and vectors.
 
-    Bilinear windows of 16x16 pixels blend the predictions of neighbouring blocks; each is a
-    Catmull-Rom interpolation of the reference, whose edges repeat without end.
+    Bilinear windows of 16x16 pixels blend the predictions of neighbouring blocks; each is an
+    interpolation of the reference, whose edges repeat without end. Luma comes first. Vectors count
+    as the nearest quarters of a pixel; no gradient reaches them.
     """
     if reference.device.type == "cpu":
         prediction: Tensor = _NativeCompensation.apply(reference, vectors)  # type: ignore[no-untyped-call]
@@ -53,21 +67,16 @@ class _NativeCompensation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, reference: Tensor, vectors: Tensor) -> Tensor:
         reference, vectors = reference.contiguous(), vectors.contiguous()
-        ctx.save_for_backward(reference, vectors)
+        ctx.save_for_backward(vectors)
         threads = torch.get_num_threads()
         return torch.from_numpy(_motion.predict(reference.numpy(), vectors.numpy(), threads))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
-        arrays = [tensor.contiguous().numpy() for tensor in (*ctx.saved_tensors, *gradients)]
-        wants_vectors, threads = ctx.needs_input_grad[1], torch.get_num_threads()
-        reference, vectors, gradient = arrays
-        of_reference, of_vectors = _motion.predict_gradient(
-            reference, vectors, gradient, wants_vectors, threads
-        )
-        return torch.from_numpy(of_reference), torch.from_numpy(
-            of_vectors
-        ) if wants_vectors else None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (vectors,) = ctx.saved_tensors
+        gradient = gradients[0].contiguous().numpy()
+        threads = torch.get_num_threads()
+        return torch.from_numpy(_motion.predict_gradient(gradient, vectors.numpy(), threads)), None
 
 
 def compensate_by_definition(reference: Tensor, vectors: Tensor) -> Tensor:
@@ -78,38 +87,48 @@ def compensate_by_definition(reference: Tensor, vectors: Tensor) -> Tensor:
     batch, channels, height, width = reference.shape
     device = reference.device
     padded = functional.pad(vectors, (1, 1, 1, 1), mode="replicate").clamp(-VECTOR_MAX, VECTOR_MAX)
+    quarters = (padded * QUARTERS).round().long()
     below = (2 * torch.arange(BLOCK, device=device) + 1) / (2 * BLOCK)
     windows = (1 - below, below)
     rows, columns = height // BLOCK + 1, width // BLOCK + 1
     cells = torch.zeros(batch, channels, rows, columns, BLOCK, BLOCK, device=device)
     for i in (0, 1):
         for j in (0, 1):
-            corner = padded[:, :, i : i + rows, j : j + columns]
-            window = windows[i][:, None] * windows[j]
-            cells = cells + _interpolate(reference, corner) * window
+            corner = quarters[:, :, i : i + rows, j : j + columns]
+            parts = (
+                _interpolate(reference[:, :1], corner, LUMA_WEIGHTS),
+                _interpolate(reference[:, 1:], corner, CHROMA_WEIGHTS),
+            )
+            cells = cells + torch.cat(parts, 1) * (windows[i][:, None] * windows[j])
     picture = cells.permute(0, 1, 2, 4, 3, 5).flatten(4, 5).flatten(2, 3)
     edge = BLOCK // 2
     return picture[:, :, edge : edge + height, edge : edge + width]
 
 
-def _interpolate(reference: Tensor, vectors: Tensor) -> Tensor:
+def _interpolate(
+    reference: Tensor, quarters: Tensor, weights: tuple[tuple[float, ...], ...]
+) -> Tensor:
     """Return cells [B, C, rows, columns, 8, 8] read at a vector [B, 2, rows, columns] each."""
-    whole = vectors.floor()
-    x_taps, y_taps = (
-        [tap[:, None, :, :, None, None] for tap in _taps(fraction)]
-        for fraction in (vectors - whole).unbind(1)
+    table = torch.tensor(weights, device=reference.device)
+    taps = table.shape[1]
+    across, down = (
+        table[component].movedim(-1, 0)[:, :, None, :, :, None, None]
+        for component in (quarters % QUARTERS).unbind(1)
     )
-    patches = _patches(reference, whole.long())
-    strips = [patches[..., k : k + BLOCK] * tap for k, tap in enumerate(x_taps)]
-    strip = ((strips[0] + strips[1]) + strips[2]) + strips[3]
-    cells = [strip[..., k : k + BLOCK, :] * tap for k, tap in enumerate(y_taps)]
-    return ((cells[0] + cells[1]) + cells[2]) + cells[3]
+    patches = _patches(reference, quarters.div(QUARTERS, rounding_mode="floor"), taps)
+    strip = patches[..., :BLOCK] * across[0]
+    for k in range(1, taps):
+        strip = strip + patches[..., k : k + BLOCK] * across[k]
+    cells = strip[..., :BLOCK, :] * down[0]
+    for k in range(1, taps):
+        cells = cells + strip[..., k : k + BLOCK, :] * down[k]
+    return cells
 
 
-def _patches(reference: Tensor, whole: Tensor) -> Tensor:
-    """Return [B, C, rows, columns, 11, 11]: the samples that cells shifted by `whole` need."""
+def _patches(reference: Tensor, whole: Tensor, taps: int) -> Tensor:
+    """Return what cells shifted by `whole` need, [B, C, rows, columns, n, n] with n = 7 + taps."""
     batch, channels, height, width = reference.shape
-    reach = torch.arange(PATCH, device=reference.device) - 1
+    reach = torch.arange(BLOCK + taps - 1, device=reference.device) - (taps // 2 - 1)
     top, left = (
         BLOCK * torch.arange(cells, device=reference.device) - BLOCK // 2
         for cells in whole.shape[2:]
@@ -118,19 +137,7 @@ def _patches(reference: Tensor, whole: Tensor) -> Tensor:
     x = (left[:, None] + whole[:, 0, :, :, None] + reach).clamp(0, width - 1)
     indexes = (y[..., :, None] * width + x[..., None, :]).flatten(1)
     samples = reference.flatten(2).gather(2, indexes[:, None].expand(-1, channels, -1))
-    return samples.view(batch, channels, *whole.shape[2:], PATCH, PATCH)
-
-
-def _taps(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the weights of the samples at -1, 0, 1, 2 for a position between 0 and 1."""
-    t2 = t * t
-    t3 = t2 * t
-    return (
-        (t2 - 0.5 * t) - 0.5 * t3,
-        (1.5 * t3 - 2.5 * t2) + 1.0,
-        (0.5 * t + 2.0 * t2) - 1.5 * t3,
-        0.5 * t3 - 0.5 * t2,
-    )
+    return samples.view(batch, channels, *whole.shape[2:], len(reach), len(reach))
 
 
 def compensate_features(features: Tensor, vectors: Tensor) -> Tensor:
