@@ -155,6 +155,15 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
         _SMALL_IMAGE,
         replace(
             _SMALL_IMAGE,
+            name="large crops",
+            steps=3400,
+            learning_rate=4e-4,
+            crop=256,
+            batch=4,
+            warm_up_steps=30,
+        ),
+        replace(
+            _SMALL_IMAGE,
             name="priors of z",
             steps=400,
             learning_rate=1e-3,
