@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite, prod
 from pathlib import Path
+from select import select
 from typing import BinaryIO, TypeAlias
 
 import av
@@ -27,6 +29,7 @@ __all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
 STANDARD = "-"  # standard input or output
 PLANES = (".y4m", ".yuv")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SIGNAL_SECONDS = 0.2  # after which a signal is heeded at the latest
 BEGINNING = 32  # bytes that tell what a file is
 PICTURE_RATE = Fraction(25)  # frames per second of a folder of pictures
 
@@ -178,10 +181,26 @@ def _open_stream(source: ClipPath, raw: RawFormat | None, passthrough: bool) -> 
         raise
 
 
-def _input_file(source: ClipPath, raw: RawFormat | None) -> tuple[str | BinaryIO, bool, bytes]:
+class _StandardInput:
+    """Standard input, whose reading a signal ends whenever it comes.
+
+    One that comes just before a read would wait with it for the next bytes.
+    """
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        stdin = sys.stdin.fileno()
+        while not select([stdin], [], [], SIGNAL_SECONDS)[0]:
+            pass
+        return os.read(stdin, size)
+
+
+def _input_file(
+    source: ClipPath, raw: RawFormat | None
+) -> tuple[str | BinaryIO | _StandardInput, bool, bytes]:
     """What to give to FFmpeg, whether it can seek, and its first bytes if known."""
     if source == STANDARD:
-        return sys.stdin.buffer, False, b""
+        return _StandardInput(), False, b""
     if not isinstance(source, str | Path):
         return source, source.seekable(), b""
     path = Path(source)
