@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeAlias
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.errors import CorruptStream, Desynchronised, ModelMismatch, UnreadableInput
-from neuvid.video.clip import STANDARD
+from neuvid.video.clip import STANDARD, standard_input
 from neuvid.video.outputs import open_output
 from neuvid.video.writer import writing
 
@@ -61,7 +61,7 @@ def create_stream(target: StreamPath) -> Iterator[BinaryIO]:
 
 def _open_file(source: StreamPath) -> BinaryIO:
     if source == STANDARD:
-        return sys.stdin.buffer
+        return standard_input()
     if not isinstance(source, str | Path):
         return source
     try:

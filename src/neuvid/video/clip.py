@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import re
 import sys
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import isfinite, prod
 from pathlib import Path
 from select import select
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import av
 
@@ -24,7 +24,10 @@ from neuvid.video.sinks import CONTAINERS, ContainerSink, PictureSink, PlanesSin
 from neuvid.video.sources import PictureSource, StreamSource, open_failure
 from neuvid.video.writer import ClipWriter, writing
 
-__all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip", "standard_input"]
 
 STANDARD = "-"  # standard input or output
 PLANES = (".y4m", ".yuv")
@@ -181,26 +184,30 @@ def _open_stream(source: ClipPath, raw: RawFormat | None, passthrough: bool) -> 
         raise
 
 
-class _StandardInput:
-    """Standard input, whose reading a signal ends whenever it comes.
+class _Patient(io.FileIO):
+    """A file whose reading a signal ends whenever it comes.
 
-    One that comes just before a read would wait with it for the next bytes.
+    One that comes just before a blocking read would wait with it for the next bytes.
     """
 
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, none at the end."""
-        stdin = sys.stdin.fileno()
-        while not select([stdin], [], [], SIGNAL_SECONDS)[0]:
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        """Read what is there, once something is."""
+        while not select([self], [], [], SIGNAL_SECONDS)[0]:
             pass
-        return os.read(stdin, size)
+        return super().readinto(buffer)
 
 
-def _input_file(
-    source: ClipPath, raw: RawFormat | None
-) -> tuple[str | BinaryIO | _StandardInput, bool, bytes]:
+def standard_input() -> BinaryIO:
+    """Return standard input, to be opened once."""
+    file = _Patient(sys.stdin.fileno(), closefd=False)
+    file.name = sys.stdin.name
+    return io.BufferedReader(file)
+
+
+def _input_file(source: ClipPath, raw: RawFormat | None) -> tuple[str | BinaryIO, bool, bytes]:
     """What to give to FFmpeg, whether it can seek, and its first bytes if known."""
     if source == STANDARD:
-        return _StandardInput(), False, b""
+        return standard_input(), False, b""
     if not isinstance(source, str | Path):
         return source, source.seekable(), b""
     path = Path(source)
