@@ -27,10 +27,10 @@ int quarters(float pixels) {
   return static_cast<int>(std::nearbyint(bounded * kQuarters));
 }
 
-// Reads cells of 8x8 pixels between samples, by `taps` of them across and down.
-template <int taps, int length = 8>
+// Reads cells of 8x8 pixels between samples, by the middle `taps` of the weights across and down.
+template <const QuarterWeights& weights, int taps>
 struct Interpolation {
-  static constexpr int kFirst = (length - taps) / 2;  // of the weights that are not 0
+  static constexpr int kFirst = (static_cast<int>(weights[0].size()) - taps) / 2;
   static constexpr int kBefore = taps / 2 - 1;        // samples before a position
   static constexpr int kPatch = kBlock + taps - 1;
   using Strip = std::array<Line, kPatch>;  // [rows around a cell, columns of a cell]
@@ -41,7 +41,7 @@ struct Interpolation {
     std::array<float, taps> down, across;
     bool is_inside;  // whether the columns lie side by side
 
-    Place(Extent extent, int top, int left, Vector vector, const QuarterWeights& weights) {
+    Place(Extent extent, int top, int left, Vector vector) {
       const int last_row = static_cast<int>(extent.height) - 1;
       const int last_column = static_cast<int>(extent.width) - 1;
       top += (vector.y >> 2) - kBefore;
@@ -159,15 +159,13 @@ void for_cells(const float* vectors, Extent extent, std::size_t row, Visit visit
 }
 
 template <class Kernel>
-void predict_plane(const float* reference, Extent extent, const QuarterWeights& weights,
-                   const Cell& cell, float* prediction) {
+void predict_plane(const float* reference, Extent extent, const Cell& cell, float* prediction) {
   std::array<Square, 4> read;
   Square sums{};
   for (int corner = 0; corner < 4; corner++) {
     const int same = cell.first_alike(corner);
     if (same == corner) {
-      const typename Kernel::Place place(extent, cell.top, cell.left, cell.vectors[corner],
-                                         weights);
+      const typename Kernel::Place place(extent, cell.top, cell.left, cell.vectors[corner]);
       read[corner] = Kernel::read(place, reference, extent.width);
     }
     for (int i = 0; i < kBlock; i++)
@@ -177,8 +175,8 @@ void predict_plane(const float* reference, Extent extent, const QuarterWeights& 
 }
 
 template <class Kernel>
-void gradient_of_plane(Extent extent, const QuarterWeights& weights, const Cell& cell,
-                       const float* gradient, float* reference_gradient) {
+void gradient_of_plane(Extent extent, const Cell& cell, const float* gradient,
+                       float* reference_gradient) {
   Square whole{};
   cell.for_pixels(extent, [&](std::size_t at, int i, int j) { whole[i][j] = gradient[at]; });
   std::array<Square, 4> parts{};
@@ -189,13 +187,13 @@ void gradient_of_plane(Extent extent, const QuarterWeights& weights, const Cell&
   }
   for (int corner = 0; corner < 4; corner++) {
     if (cell.first_alike(corner) != corner) continue;
-    const typename Kernel::Place place(extent, cell.top, cell.left, cell.vectors[corner], weights);
+    const typename Kernel::Place place(extent, cell.top, cell.left, cell.vectors[corner]);
     Kernel::scatter(place, parts[corner], reference_gradient, extent.width);
   }
 }
 
-using Luma = Interpolation<8>;
-using Chroma = Interpolation<4>;
+using Luma = Interpolation<kLumaWeights, 8>;
+using Chroma = Interpolation<kChromaWeights, 4>;
 
 }  // namespace
 
@@ -203,10 +201,10 @@ NEUVID_CLONES
 void predict_cells(const float* reference, std::size_t channels, Extent extent,
                    const float* vectors, std::size_t row, float* prediction) {
   for_cells(vectors, extent, row, [&](const Cell& cell) {
-    predict_plane<Luma>(reference, extent, kLumaWeights, cell, prediction);
+    predict_plane<Luma>(reference, extent, cell, prediction);
     for (std::size_t channel = 1; channel < channels; channel++) {
       const std::size_t first = channel * extent.pixels();
-      predict_plane<Chroma>(reference + first, extent, kChromaWeights, cell, prediction + first);
+      predict_plane<Chroma>(reference + first, extent, cell, prediction + first);
     }
   });
 }
@@ -215,10 +213,10 @@ NEUVID_CLONES
 void predict_picture_gradient(std::size_t channels, Extent extent, const float* vectors,
                               const float* prediction_gradient, float* reference_gradient) {
   const auto add = [&](const Cell& cell) {
-    gradient_of_plane<Luma>(extent, kLumaWeights, cell, prediction_gradient, reference_gradient);
+    gradient_of_plane<Luma>(extent, cell, prediction_gradient, reference_gradient);
     for (std::size_t channel = 1; channel < channels; channel++) {
       const std::size_t first = channel * extent.pixels();
-      gradient_of_plane<Chroma>(extent, kChromaWeights, cell, prediction_gradient + first,
+      gradient_of_plane<Chroma>(extent, cell, prediction_gradient + first,
                                 reference_gradient + first);
     }
   };
