@@ -224,6 +224,7 @@ void adam_change(Gradients gradients, Gradients momentum, Gradients squares, flo
 }  // namespace
 
 NB_MODULE(_fused, module) {
+  nb::set_leak_warnings(false);  // an interrupt leaves objects in its traceback
   module.def("levels", neuvid::fused_levels);
   nb::class_<Block>(module, "Block")
       .def(nb::init<const std::vector<Floats>&, bool, const std::string&>(), "weights"_a,

@@ -65,6 +65,7 @@ Picture apply(const Layer& self, Array<float, 4> input, std::size_t threads) {
 }  // namespace
 
 NB_MODULE(_integer, module) {
+  nb::set_leak_warnings(false);  // an interrupt leaves objects in its traceback
   module.def("levels", neuvid::available_levels);
 
   nb::class_<Matrix>(module, "Matrix")

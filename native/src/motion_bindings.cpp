@@ -105,6 +105,7 @@ Result<float> predict_gradient(Array<float, 4> gradient, Array<float, 4> vectors
 }  // namespace
 
 NB_MODULE(_motion, module) {
+  nb::set_leak_warnings(false);  // an interrupt leaves objects in its traceback
   module.def("search", search, "current"_a.noconvert(), "reference"_a.noconvert(),
              "last"_a.noconvert(), "bit_costs"_a.noconvert(), "threads"_a);
   module.def("predict", predict, "reference"_a.noconvert(), "vectors"_a.noconvert(), "threads"_a);

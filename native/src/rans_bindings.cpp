@@ -89,6 +89,7 @@ void raise_stream_error(const std::exception_ptr& exception, void*) {
 }  // namespace
 
 NB_MODULE(_rans, module) {
+  nb::set_leak_warnings(false);  // an interrupt leaves objects in its traceback
   nb::register_exception_translator(raise_stream_error);
 
   nb::class_<Tables>(module, "Tables")

@@ -24,8 +24,8 @@ from neuvid.models.checkpoint import LoadedModel, load_model
 from neuvid.models.presets import DEFAULT_MODEL
 from neuvid.rate.controller import FixedQuality
 from neuvid.video.arrays import ArraySource
-from neuvid.video.clip import STANDARD
 from neuvid.video.frame import ClipInfo, Frame, frame_rate
+from neuvid.video.inputs import STANDARD
 from neuvid.video.reader import ClipReader
 from neuvid.video.rgb import RgbArray, RgbConverter
 

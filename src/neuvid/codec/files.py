@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import BinaryIO, TypeAlias
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.errors import CorruptStream, Desynchronised, ModelMismatch, UnreadableInput
-from neuvid.video.clip import STANDARD, standard_input
+from neuvid.video.inputs import STANDARD, standard_input
 from neuvid.video.outputs import open_output
 from neuvid.video.writer import writing
 
@@ -61,7 +62,7 @@ def create_stream(target: StreamPath) -> Iterator[BinaryIO]:
 
 def _open_file(source: StreamPath) -> BinaryIO:
     if source == STANDARD:
-        return standard_input()
+        return io.BufferedReader(standard_input())
     if not isinstance(source, str | Path):
         return source
     try:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite, prod
 from pathlib import Path
-from select import select
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import av
 
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.video.animations import AnimatedPicture, is_animated_webp
 from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, plane_shapes
+from neuvid.video.inputs import STANDARD, DemuxerInput, PipeInput, standard_input
 from neuvid.video.outputs import GivenFile, OutputFolder, is_written_through, open_output
 from neuvid.video.photographs import PictureFiles, is_animated_png
 from neuvid.video.reader import ClipReader
@@ -24,15 +23,10 @@ from neuvid.video.sinks import CONTAINERS, ContainerSink, PictureSink, PlanesSin
 from neuvid.video.sources import PictureSource, StreamSource, open_failure
 from neuvid.video.writer import ClipWriter, writing
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+__all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
 
-__all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip", "standard_input"]
-
-STANDARD = "-"  # standard input or output
 PLANES = (".y4m", ".yuv")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-SIGNAL_SECONDS = 0.2  # after which a signal is heeded at the latest
 BEGINNING = 32  # bytes that tell what a file is
 PICTURE_RATE = Fraction(25)  # frames per second of a folder of pictures
 
@@ -171,50 +165,36 @@ def _open_stream(source: ClipPath, raw: RawFormat | None, passthrough: bool) -> 
             "framerate": str(raw.frame_rate),
         }
     file, seekable, head = _input_file(source, raw)
+    heed = file.heed if isinstance(file, DemuxerInput) else lambda: None
     try:
         container = av.open(
             file, "r", format=container_format, options=options, metadata_errors="replace"
         )
     except (av.FFmpegError, OSError, ValueError) as error:
+        heed()
         raise open_failure(name, error, head) from error
     try:
-        return StreamSource(name, container, seekable=seekable, with_passthrough=passthrough)
+        return StreamSource(
+            name, container, seekable=seekable, heed=heed, with_passthrough=passthrough
+        )
     except BaseException:
         container.close()
         raise
 
 
-class _Patient(io.FileIO):
-    """A file whose reading a signal ends whenever it comes.
-
-    One that comes just before a blocking read would wait with it for the next bytes.
-    """
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        """Read what is there, once something is."""
-        while not select([self], [], [], SIGNAL_SECONDS)[0]:
-            pass
-        return super().readinto(buffer)
-
-
-def standard_input() -> BinaryIO:
-    """Return standard input, to be opened once."""
-    file = _Patient(sys.stdin.fileno(), closefd=False)
-    file.name = sys.stdin.name
-    return io.BufferedReader(file)
-
-
-def _input_file(source: ClipPath, raw: RawFormat | None) -> tuple[str | BinaryIO, bool, bytes]:
+def _input_file(
+    source: ClipPath, raw: RawFormat | None
+) -> tuple[str | BinaryIO | DemuxerInput, bool, bytes]:
     """What to give to FFmpeg, whether it can seek, and its first bytes if known."""
     if source == STANDARD:
-        return standard_input(), False, b""
+        return DemuxerInput(standard_input()), False, b""
     if not isinstance(source, str | Path):
         return source, source.seekable(), b""
     path = Path(source)
     if not path.is_file():  # a named pipe, or nothing
         if not path.exists():
             raise UnreadableInput(source, "there is no such file")
-        return f"file:{path}", False, b""
+        return DemuxerInput(PipeInput(path)), False, b""
     head = _beginning(path)
     if not head:
         raise UnreadableInput(source, "the file is empty")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, dropwhile
@@ -97,15 +97,23 @@ class StreamSource:
     A damaged packet costs its pictures and leaves a note. A file that is cut off raises
     UnreadableInput after its last whole picture where the container lets that be seen: mp4,
     mov, avi and raw video do; Matroska and y4m do not; a transport stream may be cut anywhere.
+    `heed` raises what ended the reading of a pipe.
     """
 
     all_rgb = False
 
     def __init__(
-        self, name: str, container: InputContainer, *, seekable: bool, with_passthrough: bool
+        self,
+        name: str,
+        container: InputContainer,
+        *,
+        seekable: bool,
+        heed: Callable[[], None],
+        with_passthrough: bool,
     ) -> None:
         self.name = name
         self._container = container
+        self._heed = heed
         self._seekable = seekable
         self._stream = _video_stream(name, container)
         self._stream.thread_type = "AUTO"
@@ -286,8 +294,11 @@ class StreamSource:
 
     def _checked(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
         try:
-            yield from packets
+            for packet in packets:
+                self._heed()
+                yield packet
         except (av.FFmpegError, OSError) as error:
+            self._heed()
             raise UnreadableInput(self.name, f"it is damaged ({error.strerror})") from error
 
 
