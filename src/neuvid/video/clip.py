@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite, prod
@@ -165,21 +166,24 @@ def _open_stream(source: ClipPath, raw: RawFormat | None, passthrough: bool) -> 
             "framerate": str(raw.frame_rate),
         }
     file, seekable, head = _input_file(source, raw)
-    heed = file.heed if isinstance(file, DemuxerInput) else lambda: None
-    try:
-        container = av.open(
-            file, "r", format=container_format, options=options, metadata_errors="replace"
+    pipe = file if isinstance(file, DemuxerInput) else None
+    with ExitStack() as opened:
+        if pipe:
+            opened.callback(pipe.close)
+        try:
+            container = av.open(
+                file, "r", format=container_format, options=options, metadata_errors="replace"
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            if pipe:
+                pipe.heed()
+            raise open_failure(name, error, head) from error
+        opened.callback(container.close)
+        stream = StreamSource(
+            name, container, seekable=seekable, pipe=pipe, with_passthrough=passthrough
         )
-    except (av.FFmpegError, OSError, ValueError) as error:
-        heed()
-        raise open_failure(name, error, head) from error
-    try:
-        return StreamSource(
-            name, container, seekable=seekable, heed=heed, with_passthrough=passthrough
-        )
-    except BaseException:
-        container.close()
-        raise
+        opened.pop_all()
+    return stream
 
 
 def _input_file(

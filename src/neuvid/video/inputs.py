@@ -58,3 +58,7 @@ class DemuxerInput:
         """Raise what reading raised."""
         if self._raised is not None:
             raise self._raised
+
+    def close(self) -> None:
+        """Close the pipe; standard input stays open."""
+        self._pipe.close()

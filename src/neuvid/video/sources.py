@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, dropwhile
@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from neuvid.errors import UnreadableInput
+from neuvid.video.inputs import DemuxerInput
 from neuvid.video.orientation import Orientation
 from neuvid.video.passthrough import PassthroughPacker
 from neuvid.video.siting import chroma_location
@@ -97,7 +98,7 @@ class StreamSource:
     A damaged packet costs its pictures and leaves a note. A file that is cut off raises
     UnreadableInput after its last whole picture where the container lets that be seen: mp4,
     mov, avi and raw video do; Matroska and y4m do not; a transport stream may be cut anywhere.
-    `heed` raises what ended the reading of a pipe.
+    `pipe` is what the container reads, where that is a pipe.
     """
 
     all_rgb = False
@@ -108,12 +109,12 @@ class StreamSource:
         container: InputContainer,
         *,
         seekable: bool,
-        heed: Callable[[], None],
+        pipe: DemuxerInput | None,
         with_passthrough: bool,
     ) -> None:
         self.name = name
         self._container = container
-        self._heed = heed
+        self._pipe = pipe
         self._seekable = seekable
         self._stream = _video_stream(name, container)
         self._stream.thread_type = "AUTO"
@@ -180,6 +181,8 @@ class StreamSource:
         """Close the file."""
         self._packets.close()  # FFmpeg must not read on
         self._container.close()
+        if self._pipe:
+            self._pipe.close()
 
     def _first_time(self) -> int | None:
         start = self._container.start_time
@@ -300,6 +303,11 @@ class StreamSource:
         except (av.FFmpegError, OSError) as error:
             self._heed()
             raise UnreadableInput(self.name, f"it is damaged ({error.strerror})") from error
+
+    def _heed(self) -> None:
+        """Raise what a signal raised while the container read."""
+        if self._pipe:
+            self._pipe.heed()
 
 
 def _chained(
