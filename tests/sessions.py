@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import torch
 
-from neuvid.bitstream.packet import Packet
+from neuvid.bitstream.packet import Packet, StreamHeader
 from neuvid.codec.decoder import Decoder
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
+from neuvid.codec.statistics import packet_bytes
 from neuvid.models.checkpoint import LoadedModel
 from neuvid.rate.controller import FixedQuality, RateController
 from neuvid.video.colour import tensor_to_frame
@@ -37,6 +38,12 @@ def encode(
             pictures.append(tensor_to_frame(picture, info.size, info.pixel_format, frame.pts))
         packets += encoder.flush()
     return packets, pictures
+
+
+def packet_sizes(packets: Sequence[Packet], header: StreamHeader) -> list[int]:
+    """Return the bytes of the packets of a stream on time."""
+    befores = [None, *(packet.choice for packet in packets)]
+    return [packet_bytes(each, header, before) for each, before in zip(packets, befores)]  # noqa: B905
 
 
 def decode(model: LoadedModel, info: ClipInfo, packets: Iterable[Packet]) -> list[Frame]:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from clips import moving_frames, moving_info
 from conftest import FAMILIES, save_untrained
+from sessions import packet_sizes
 
 from neuvid.bitstream.packet import Packet
 from neuvid.choice import FrameChoice, quality_of
 from neuvid.codec.encoder import Encoder
 from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import Schedule
-from neuvid.codec.statistics import packet_bytes
 from neuvid.models.checkpoint import LoadedModel, load_model
 from neuvid.rate.agent import RateControlAgent, fitting_route
 from neuvid.rate.budget import Bitrate
@@ -61,8 +61,8 @@ def encode(model: LoadedModel, control: RateController, count: int = 20) -> list
 
 def later_rate(model: LoadedModel, packets: list[Packet]) -> float:
     """Return the bits per second of all but the first half of the frames."""
-    later = packets[len(packets) // 2 :]
-    return 8 * sum(packet_bytes(p, header_of(model, INFO)) for p in later) / len(later) * FRAME_RATE
+    sizes = packet_sizes(packets, header_of(model, INFO))[len(packets) // 2 :]
+    return 8 * sum(sizes) / len(sizes) * FRAME_RATE
 
 
 @pytest.mark.parametrize(("quality", "error"), [(30, 1.0), (50, 1.6)])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clips import Coding, bikes, moving_clip, moving_frames, moving_info
+from sessions import packet_sizes
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.bitstream.packet import Packet
@@ -21,7 +22,7 @@ from neuvid.codec.encoder import Encoder
 from neuvid.codec.goals import BitrateController, RateGoal, bitrate_control, controllers_of
 from neuvid.codec.passes import TotalGoal, encode_in_passes
 from neuvid.codec.schedule import AUTO, Schedule
-from neuvid.codec.statistics import StreamStatistics, packet_bytes
+from neuvid.codec.statistics import StreamStatistics
 from neuvid.codec.streams import decode_stream
 from neuvid.errors import InvalidSetting
 from neuvid.models.checkpoint import LoadedModel, load_model
@@ -236,7 +237,7 @@ def test_a_target_may_change_in_mid_stream(
                     control.set_bitrate(changed)
                 packets += encoder.encode(frame)
             packets += encoder.flush()
-    bits = [packet_bits(packet, encoder) for packet in packets]
+    bits = [8 * size for size in packet_sizes(packets, encoder.header)]
     held = bits[change + 15 :]  # after the frames in which the new rate is to be reached
     assert len(held) == RATE
     assert np.mean(held) * RATE == pytest.approx(changed, rel=0.05)
@@ -280,10 +281,6 @@ def test_sound_and_flushes_change_no_picture(
                 flushed += [*encoder.encode(frame), *encoder.flush()]
     assert len(flushed) == 14
     assert streams == [flushed, flushed]
-
-
-def packet_bits(packet: Packet, encoder: Encoder) -> int:
-    return 8 * packet_bytes(packet, encoder.header)
 
 
 GOALS = [

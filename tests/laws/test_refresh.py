@@ -10,7 +10,7 @@ import pytest
 import torch
 from clips import assert_same, moving_clip, moving_frames, moving_info
 from conftest import TINY_HYBRID, save_untrained
-from sessions import decode, encode
+from sessions import decode, encode, packet_sizes
 from torch import Tensor
 
 from neuvid.bitstream.packet import Packet
@@ -19,7 +19,6 @@ from neuvid.cli.main import main
 from neuvid.codec.encoder import PACKETS_UNKNOWN, REFRESH_WORTH, Encoder
 from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import AUTO, LEVEL_PATTERN, Schedule, read_refresh_period
-from neuvid.codec.statistics import packet_bytes
 from neuvid.entropy.coder import SymbolWriter
 from neuvid.errors import InvalidSetting
 from neuvid.models.base import State
@@ -54,8 +53,8 @@ def spent(packets: list[Packet], number: int, model: LoadedModel) -> float:
         for packet in known
         if packet.choice.refresh or packet.choice.kind is FrameKind.INTRA
     ]
-    header = header_of(model, INFO)
-    return sum(8.0 * packet_bytes(packet, header) for packet in known[starts[-1] + 1 :])
+    sizes = packet_sizes(known, header_of(model, INFO))
+    return 8.0 * sum(sizes[starts[-1] + 1 :])
 
 
 @torch.inference_mode()

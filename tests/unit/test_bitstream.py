@@ -22,6 +22,8 @@ from neuvid.bitstream.fields import Cursor, read_varint, write_varint
 from neuvid.bitstream.index import write_ending
 from neuvid.bitstream.packet import (
     MAGIC,
+    SMALL_PAYLOAD,
+    VERSIONS,
     Packet,
     PassthroughChunk,
     StreamHeader,
@@ -173,7 +175,7 @@ def test_a_varint_holds_7_bits_per_byte_and_only_its_shortest_form_is_read(size:
 @given(headers)
 def test_a_header_reads_back(header: StreamHeader) -> None:
     data = write_header(header)
-    assert read_header(Cursor(data)) == header
+    assert read_header(Cursor(data)) == (header, VERSIONS[-1])
 
 
 @pytest.mark.parametrize(
@@ -235,14 +237,14 @@ WIDTH = BODY.index(77)  # before it are the arithmetic, the levels and the route
 )
 def test_a_hostile_header_is_corrupt(place: int, new: bytes, message: str) -> None:
     body = BODY[:place] + new + BODY[place + max(len(new), 1) :]
-    data = MAGIC + b"\x02" + write_varint(len(body)) + body
+    data = MAGIC + b"\x03" + write_varint(len(body)) + body
     with pytest.raises(CorruptStream, match=message):
         read(data + crc32(data).to_bytes(4, "big"))
 
 
 def test_another_version_is_named_with_those_known() -> None:
-    with pytest.raises(UnknownVersion, match="version is 3; known are 1, 2"):
-        read(MAGIC + b"\x03")
+    with pytest.raises(UnknownVersion, match="version is 4; known are 1, 2, 3"):
+        read(MAGIC + b"\x04")
 
 
 @pytest.mark.parametrize("data", [b"RIFF....AVI ", b"\x89PNG\r\n", b"hi\n"])
@@ -283,33 +285,47 @@ def inter_choices(header: StreamHeader) -> Iterator[FrameChoice]:
         yield FrameChoice(FrameKind.INTER, quality, level, route, refresh=True)
 
 
-PAYLOAD_SIZES = (0, 1, 127, 128, 16383, 16384, 65536)
+@pytest.mark.parametrize(
+    ("size", "overhead"),
+    [(0, 3), (41, 3), (43, 4), (SMALL_PAYLOAD - 1, 4), (SMALL_PAYLOAD, 6), (5460, 6)],
+)
+def test_an_inter_frame_like_the_one_before_costs_3_to_6_bytes_beside_its_payload(
+    size: int, overhead: int
+) -> None:
+    header = replace(HEADER, time_base=1 / HEADER.frame_rate)
+    packets: Written = [Packet(INTRA, b"", False, 0, 0)]
+    for level in (2, 0, 1):
+        choice = FrameChoice(FrameKind.INTER, INTRA.quality, level)
+        packets.append(Packet(choice, bytes(size), False, len(packets), len(packets)))
+    stored = list(read(write(packets, header)[0]).stored_packets())
+    assert [s.packet for s in stored] == packets
+    assert {s.size - size for s in stored[1:]} == {overhead}
 
 
 @pytest.mark.parametrize(
     ("levels", "routes", "size"),
     [
-        *((3, 1, size) for size in (*PAYLOAD_SIZES, (1 << 20) - 1)),
-        *((1, 4, size) for size in (*PAYLOAD_SIZES, (1 << 20) - 1)),
-        *((3, 4, size) for size in (*PAYLOAD_SIZES, 344 << 10)),
+        *((3, 1, size) for size in (0, 127, SMALL_PAYLOAD - 1, SMALL_PAYLOAD, 339 << 10)),
+        *((1, 4, size) for size in (1, 16383, 65536)),
+        *((3, 4, size) for size in (128, 16384, 84 << 10)),
     ],
 )
-def test_an_inter_frame_on_time_costs_8_bytes_beside_its_payload(
+def test_other_inter_frames_on_time_cost_6_or_8_bytes_beside_their_payload(
     levels: int, routes: int, size: int
 ) -> None:
     header = replace(HEADER, levels=levels, routes=routes, time_base=1 / HEADER.frame_rate)
     packets: Written = [Packet(INTRA, b"", False, 0, 0)]
-    for choice, parallel in product(inter_choices(header), (False, True)):
-        packets.append(Packet(choice, bytes(size), parallel, len(packets), len(packets)))
+    for choice in inter_choices(header):
+        packets.append(Packet(choice, bytes(size), True, len(packets), len(packets)))
     data, _ = write(packets, header)
     stored = list(read(data).stored_packets())
     assert [s.packet for s in stored] == packets
-    assert {s.size - size for s in stored[1:]} == {8}
+    assert {s.size - size for s in stored[1:]} == {6 if size < SMALL_PAYLOAD else 8}
 
 
-@pytest.mark.parametrize(("size", "overhead"), [(353_000, 12), (1 << 22, 13)])
+@pytest.mark.parametrize(("size", "overhead"), [(88_000, 12), (1 << 22, 13)])
 def test_longer_payloads_take_the_long_form(size: int, overhead: int) -> None:
-    """With 3 levels and 4 routes, the short form ends before 0xFF000000 / 12144 bytes."""
+    """With 3 levels and 4 routes, the short form ends before 0x3F000000 / 12144 bytes."""
     packets: Written = [
         Packet(INTRA, bytes(size), False, 0, 0),
         Packet(INTER, bytes(size), True, 33, 1),
@@ -317,6 +333,20 @@ def test_longer_payloads_take_the_long_form(size: int, overhead: int) -> None:
     stored = list(read(write(packets)[0]).stored_packets())
     assert [s.packet for s in stored] == packets
     assert stored[1].size - size == overhead
+
+
+def test_every_bit_of_a_large_frame_with_half_a_checksum_is_covered() -> None:
+    """The last of a group: no other checksum covers it."""
+    size = SMALL_PAYLOAD - 1
+    packets: Written = [Packet(INTRA, b"", False, 0, 0), Packet(INTER, bytes(size), True, 33, 1)]
+    data, _ = write(packets)
+    frame = list(read(data).stored_packets())[1]
+    covered = data[frame.offset : frame.offset + frame.size - 2]
+    flip, noticed = 1, set()
+    for _ in range(8 * len(covered)):
+        noticed.add(crc32(flip.to_bytes(len(covered), "big")) ^ crc32(bytes(len(covered))))
+        flip <<= 1
+    assert all(change & 0xFFFF for change in noticed)
 
 
 @pytest.mark.parametrize("kind", FrameKind)
@@ -390,7 +420,7 @@ def test_frames_on_time_store_no_times(rate: Fraction, time_base: Fraction) -> N
     data, _ = write(packets, header)
     stored = list(read(data).stored_packets())
     assert [s.packet for s in stored] == packets
-    assert {s.size for s in stored[1:]} == {8}
+    assert {s.size for s in stored[1:]} == {6}
 
 
 # The index and seeking
@@ -521,6 +551,7 @@ GOLDEN_PACKETS: Written = [
     PassthroughChunk(b"snd"),
     Packet(FrameChoice(FrameKind.INTER, 20.25, 1, 2, True), b"\xcc", True, 33, 1),
     Packet(FrameChoice(FrameKind.INTER, 63.0), b"", False, 70, 2),
+    Packet(FrameChoice(FrameKind.INTER, 63.0, 1), b"\xdd\xee", False, 103, 3),
 ]
 GOLDEN_END = 150
 GOLDEN_VERSION_1 = """
@@ -533,7 +564,7 @@ ff01 06 af40 57a745ae
 ff03 0b 03 67 03 1857ec73 01 00003d c7338bae
 ff04 00000012 533fdde7
 """
-GOLDEN = """
+GOLDEN_VERSION_2 = """
 894e5649440a02 33 0872742d736d616c6c 000102030405060708090a0b0c0d0e0f 03 03 04 4d 30 00 08
 c0753083e9 0183e8 00 0101 00 02 00 02 02 00 00 00 3ed49739
 ffe44e56 00 00 00 c076e0 aabb 5de3919c
@@ -543,16 +574,30 @@ ff01 06 af40 57a745ae
 ff03 0c 03 8096 03 1857ec73 01 00003f 401ea350
 ff04 00000013 2438ed71
 """
+GOLDEN = """
+894e5649440a03 33 0872742d736d616c6c 000102030405060708090a0b0c0d0e0f 03 03 04 4d 30 00 08
+c0753083e9 0183e8 00 0101 00 02 00 02 02 00 00 00 400c2778
+ffe44e56 00 00 00 c076e0 aabb 5de3919c
+ff02 03736e64 da65c380
+c0003ebb cc 2f84
+ff01 06 af40 4b0f
+07 ddee f230
+ff03 0c 04 8096 03 1857ec73 01 00003f 34864adf
+ff04 00000013 2438ed71
+"""
 
 
-@pytest.mark.parametrize(("text", "end"), [(GOLDEN_VERSION_1, 103), (GOLDEN, GOLDEN_END)])
-def test_streams_of_all_versions_are_read(text: str, end: int) -> None:
+@pytest.mark.parametrize(
+    ("text", "frames", "end"),
+    [(GOLDEN_VERSION_1, 3, 103), (GOLDEN_VERSION_2, 3, GOLDEN_END), (GOLDEN, 4, GOLDEN_END)],
+)
+def test_streams_of_all_versions_are_read(text: str, frames: int, end: int) -> None:
     reader = read(bytes.fromhex(text))
     assert reader.header == HEADER
-    assert (list(reader), reader.end) == (GOLDEN_PACKETS, end)
+    assert (list(reader), reader.end) == (GOLDEN_PACKETS[: frames + 1], end)
 
 
-def test_the_bytes_of_version_2_stay_as_they_are() -> None:
+def test_the_bytes_of_version_3_stay_as_they_are() -> None:
     file = io.BytesIO()
     writer = PacketWriter(file, HEADER)
     put(writer, GOLDEN_PACKETS)

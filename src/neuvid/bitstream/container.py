@@ -35,7 +35,7 @@ from neuvid.bitstream.packet import (
     write_header,
 )
 from neuvid.bitstream.source import Source
-from neuvid.choice import FrameKind
+from neuvid.choice import FrameChoice, FrameKind
 from neuvid.errors import CorruptStream, InvalidSetting, UnreadableInput, UnwritableOutput
 
 SALVAGE_EFFORT = 16  # bytes that salvage may examine in vain per byte of the stream
@@ -50,7 +50,8 @@ class _Progress:
     def __init__(self, header: StreamHeader, number: int = 0) -> None:
         self.number = number  # of the next frame
         self.pts = -PTS_LIMIT  # of the frame before it
-        self.checksum: int | None = None  # of the group of frames so far, None before its intra
+        self.choice: FrameChoice | None = None  # of the frame before it, None before an intra frame
+        self.checksum = 0  # of the group of frames so far
         self.timing = TimingPoint(0, header.first_pts)
         self.index = Index()
         self._frame_duration = header.frame_duration
@@ -64,7 +65,7 @@ class _Progress:
         if packet.choice.kind is FrameKind.INTRA:
             self.index.append(IndexEntry(packet.number, packet.pts, offset))
         self.number, self.pts = packet.number + 1, packet.pts
-        self.timing, self.checksum = timing, checksum
+        self.timing, self.checksum, self.choice = timing, checksum, packet.choice
         self.index.frames = self.number
         self.end_at(self.expected_pts(self.number, timing))
 
@@ -114,11 +115,12 @@ class PacketWriter:
         if packet.choice.kind is FrameKind.INTRA:
             place, delay, before = IntraPlace(packet.number, *timing), 0, 0
         else:
-            place, before = None, progress.checksum or 0
+            place, before = None, progress.checksum
         head = FrameHead(packet.choice, packet.parallel, len(packet.payload))
-        data = FrameFields(head, place, delay, packet.payload).to_bytes(self.header)
+        fields = FrameFields(head, place, delay, packet.payload)
+        data = fields.to_bytes(self.header, progress.choice)
         checksum, offset = crc32(data, before), self.bytes_written
-        self._put(data + CHECKSUM.write(checksum))
+        self._put(data + CHECKSUM.write(checksum)[-fields.checksum_size() :])
         self.payload_bytes += len(packet.payload)
         progress.step(packet, timing, checksum, offset)
 
@@ -148,7 +150,7 @@ class PacketWriter:
         progress = self._progress
         if packet.number != progress.number:
             raise InvalidSetting("number", got=packet.number, expected=str(progress.number))
-        if progress.checksum is None and packet.choice.kind is not FrameKind.INTRA:
+        if progress.choice is None and packet.choice.kind is not FrameKind.INTRA:
             raise InvalidSetting("kind", got=packet.choice.kind, expected="INTRA at the start")
         if packet.pts < progress.pts:
             raise InvalidSetting("pts", got=packet.pts, expected=f"{progress.pts} or later")
@@ -192,7 +194,7 @@ class PacketReader:
         self._file = file
         self._base = file.tell() if file.seekable() else 0
         source = Source(file)
-        self.header = read_header(source)
+        self.header, self._version = read_header(source)
         self._begin(source, frame=0)
         self.end: int | None = None
         self._whole = True  # no packet was left out so far
@@ -320,10 +322,11 @@ class PacketReader:
 
     def _read_frame(self, gap_allowed: bool = False) -> StoredPacket:
         source, progress = self._source, self._progress
-        fields = FrameFields.read(source, self.header)
-        if fields.place is None and progress.checksum is None:
+        fields = FrameFields.read(source, self.header, progress.choice, self._version)
+        if fields.place is None and progress.choice is None:
             raise CorruptStream("the first frame is no intra frame")
-        checksum = source.verify(0 if fields.place else progress.checksum or 0)
+        before = 0 if fields.place else progress.checksum
+        checksum = source.verify(before, fields.checksum_size(self._version))
         packet, timing = self._frame(fields)
         if packet.number > progress.number and not gap_allowed:
             raise CorruptStream(f"frames {progress.number} to {packet.number - 1} are missing")

@@ -114,7 +114,8 @@ def fixed(size: int, maximum: int | None = None) -> Codec[int]:
     )
 
 
-CHECKSUM = fixed(4)  # a CRC-32
+CHECKSUM_SIZE = 4  # bytes
+CHECKSUM = fixed(CHECKSUM_SIZE)  # a CRC-32
 
 
 def ratio(maximum: int = (1 << 31) - 1) -> Codec[Fraction]:

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from neuvid.bitstream.fields import (
     CHECKSUM,
+    CHECKSUM_SIZE,
     ByteSource,
     Cursor,
     Record,
@@ -28,21 +29,23 @@ from neuvid.choice import LEVELS, QUALITIES, QUALITY_FRACTIONS, ROUTES, FrameCho
 from neuvid.errors import CorruptStream, InvalidSetting, UnknownVersion
 
 MAGIC = b"\x89NVID\n"  # the high bit and the newline show transfers that change bytes
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 SINCE_2 = ("chroma_location", "display_matrix")  # fields that a header of version 1 lacks
-# Beginnings of packets. A first byte below FF begins an inter packet of the short form.
+# Beginnings of packets. A first byte below FF begins an inter packet of the brief or short form.
 SYNC_MARKER = b"\xff\xe4NV"  # of every intra packet
 LONG_INTER, PASSTHROUGH, INDEX, END = b"\xff\x01", b"\xff\x02", b"\xff\x03", b"\xff\x04"
-SHORT_LIMIT = 0xFF << 24  # numbers below it fit an inter packet of the short form
+BRIEF_LIMIT = 1 << 14  # numbers below it fit an inter packet of the brief form
+SHORT_BEGIN, SHORT_LIMIT = 0xC0 << 24, 0xFF << 24  # of the numbers of the short form, as stored
 
 PAYLOAD_LIMIT = (1 << 28) - 1  # bytes of a frame's payload
 PASSTHROUGH_LIMIT = 1 << 20  # bytes of a passthrough chunk
 FRAME_LIMIT = (1 << 48) - 1  # frames of a stream
+SMALL_PAYLOAD = 1 << 12  # bytes; below it, half of a checksum notices every bit that changes
 PTS_LIMIT = 1 << 60  # so that no sum of times leaves 64 bits
 
 _HEADER = blob(1, 1 << 10)
 _DELAY = signed((1 << 63) - 1)
-_SHORT = fixed(4)  # the number of an inter packet of the short form
+_SHORT = fixed(4)  # an inter packet's number in the short form
 _QUALITY_STEPS = (QUALITIES - 1) * QUALITY_FRACTIONS + 1  # qualities that a packet can store
 
 
@@ -97,8 +100,8 @@ def write_header(header: StreamHeader) -> bytes:
     return data + CHECKSUM.write(crc32(data))
 
 
-def read_header(source: ByteSource) -> StreamHeader:
-    """Read what `write_header` wrote; raise CorruptStream when it is damaged.
+def read_header(source: ByteSource) -> tuple[StreamHeader, int]:
+    """Read what `write_header` wrote, and the version; raise CorruptStream when it is damaged.
 
     Raises UnknownVersion when the stream has a version that is not in VERSIONS.
     """
@@ -115,7 +118,7 @@ def read_header(source: ByteSource) -> StreamHeader:
     cursor = Cursor(body)
     header = StreamHeader.read(cursor, absent=SINCE_2 if version[0] < 2 else ())
     cursor.end()
-    return header
+    return header, version[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,27 @@ class FrameHead:
         )
         return cls(choice, bool(digits["parallel"]), number)
 
+    def brief_number(self, header: StreamHeader, before: FrameChoice | None) -> int | None:
+        """Return the number of the brief form, None where something else than the level is new."""
+        choice = self.choice
+        number = self.payload_size * header.levels + choice.level
+        if before is None or self.parallel or number >= BRIEF_LIMIT:
+            return None
+        return number if choice == _like(before, choice.level) else None
+
+    @classmethod
+    def of_brief(cls, number: int, header: StreamHeader, before: FrameChoice | None) -> Self:
+        """Return the head that a number of the brief form stands for."""
+        if before is None:
+            raise CorruptStream("the first frame is no intra frame")
+        size, level = divmod(number, header.levels)
+        return cls(_like(before, level), False, size)
+
+
+def _like(before: FrameChoice, level: int) -> FrameChoice:
+    """Return the choice of an inter frame that differs from the one before in its level alone."""
+    return FrameChoice(FrameKind.INTER, before.quality, level, before.route)
+
 
 def _head_digits(header: StreamHeader) -> tuple[tuple[str, int], ...]:
     """Return the name and the base of each digit, the highest first."""
@@ -244,35 +268,52 @@ class FrameFields:
     delay: int
     payload: bytes
 
-    def to_bytes(self, header: StreamHeader) -> bytes:
-        """Return the bytes that the checksum covers.
+    def checksum_size(self, version: int = VERSIONS[-1]) -> int:
+        """Return the bytes of the checksum that are stored, its last ones."""
+        is_small = self.place is None and len(self.payload) < SMALL_PAYLOAD
+        return 2 if is_small and version >= 3 else CHECKSUM_SIZE
+
+    def to_bytes(self, header: StreamHeader, before: FrameChoice | None) -> bytes:
+        """Return the bytes that the checksum covers; `before` is the choice of the frame before.
 
         Raises InvalidSetting when the stream has no such level or route.
         """
         number = self.head.number(header)
+        brief = self.head.brief_number(header, before)
         if self.place:
             beginning = SYNC_MARKER + self.place.to_bytes() + write_varint(number)
-        elif self.delay or number >= SHORT_LIMIT:
+        elif self.delay or SHORT_BEGIN + number >= SHORT_LIMIT:
             beginning = LONG_INTER + _DELAY.write(self.delay) + write_varint(number)
+        elif brief is None:
+            beginning = _SHORT.write(SHORT_BEGIN + number)
         else:
-            beginning = _SHORT.write(number)
+            beginning = write_varint(brief)
         return beginning + self.payload
 
     @classmethod
-    def read(cls, source: ByteSource, header: StreamHeader) -> FrameFields:
+    def read(
+        cls, source: ByteSource, header: StreamHeader, before: FrameChoice | None, version: int
+    ) -> FrameFields:
         """Read what `to_bytes` wrote; raise CorruptStream when it is no frame packet."""
-        kind, place, delay = FrameKind.INTER, None, 0
+        place, delay = None, 0
+        short_begin = SHORT_BEGIN if version >= 3 else 0
         beginning = source.peek(len(LONG_INTER))
         if SYNC_MARKER.startswith(beginning):
-            kind = FrameKind.INTRA
             place, number = _read_intra(source)
+            head = FrameHead.of(number, FrameKind.INTRA, header)
         elif beginning == LONG_INTER:
             delay, number = _read_long_inter(source)
+            if not delay and short_begin + number < SHORT_LIMIT:
+                raise CorruptStream("an inter frame is not in its short form")
+            head = FrameHead.of(number, FrameKind.INTER, header)
         elif beginning.startswith(SYNC_MARKER[:1]):
             raise CorruptStream(f"no packet begins with {beginning.hex()}")
+        elif beginning[0] << 24 < short_begin:
+            head = FrameHead.of_brief(read_varint(source), header, before)
         else:
-            number = _SHORT.read(source)
-        head = FrameHead.of(number, kind, header)
+            head = FrameHead.of(_SHORT.read(source) - short_begin, FrameKind.INTER, header)
+            if version >= 3 and head.brief_number(header, before) is not None:
+                raise CorruptStream("an inter frame is not in its brief form")
         if head.payload_size > PAYLOAD_LIMIT:
             raise CorruptStream(f"a payload has {head.payload_size} bytes")
         return cls(head, place, delay, source.take(head.payload_size))
@@ -289,7 +330,4 @@ def _read_intra(source: ByteSource) -> tuple[IntraPlace, int]:
 
 def _read_long_inter(source: ByteSource) -> tuple[int, int]:
     source.take(len(LONG_INTER))
-    delay, number = _DELAY.read(source), read_varint(source)
-    if not delay and number < SHORT_LIMIT:
-        raise CorruptStream("an inter frame is not in its short form")
-    return delay, number
+    return _DELAY.read(source), read_varint(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 from zlib import crc32
 
-from neuvid.bitstream.fields import CHECKSUM
+from neuvid.bitstream.fields import CHECKSUM, CHECKSUM_SIZE
 from neuvid.errors import CorruptStream, Truncated, UnreadableInput
 
 _PIECE = 1 << 16  # bytes asked for at once
@@ -53,14 +53,15 @@ class Source:
         """Say whether no byte is left; wait for one on a pipe that is still open."""
         return self._taken == len(self._held) and not self._receive()
 
-    def verify(self, before: int = 0) -> int:
-        """Take a checksum and return it; raise CorruptStream unless it fits.
+    def verify(self, before: int = 0, size: int = CHECKSUM_SIZE) -> int:
+        """Take the last `size` bytes of a checksum; raise CorruptStream unless they fit.
 
-        It is the CRC-32, continued from `before`, of the bytes taken since the last release.
+        Returns the whole: the CRC-32, continued from `before`, of the bytes taken since the last
+        release.
         """
         with memoryview(self._held) as held, held[: self._taken] as taken:
             checksum = crc32(taken, before)
-        if CHECKSUM.read(self) != checksum:
+        if self.take(size) != CHECKSUM.write(checksum)[-size:]:
             raise CorruptStream("a checksum does not match")
         return checksum
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neuvid.bitstream.packet import Packet
-from neuvid.choice import FrameChoice, FrameKind
+from neuvid.choice import FrameChoice, FrameKind, quality_of
 from neuvid.codec.headers import header_of
 from neuvid.codec.schedule import CutDetector, Schedule
 from neuvid.codec.statistics import packet_bytes
@@ -44,6 +44,7 @@ class _Coded:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
+    before: FrameChoice | None  # that of the frame before
     choice: FrameChoice
     number: int
     pts: int
@@ -75,7 +76,7 @@ class Encoder:
         self._cuts = CutDetector()
         self._number = 0
         self._last_intra = 0
-        self._last_quality = 0.0
+        self._last_choice: FrameChoice | None = None
         self._bits_since_restart = 0.0  # those known, after the last intra frame or refresh
         self._trials: dict[FrameChoice, _Coded] = {}  # of the frame that is being chosen for
         self._pending: deque[_Pending] = deque()
@@ -117,7 +118,7 @@ class Encoder:
         self._trials.clear()
         if choice.kind is FrameKind.INTRA:
             self._last_intra = self._number
-        self._last_quality = float(choice.quality)  # type: ignore[arg-type]
+        self._last_choice = choice
         self._number += 1
         return self._ready(PACKETS_IN_WORK)
 
@@ -128,8 +129,9 @@ class Encoder:
     def _observe(self, unknown: int) -> None:
         """Tell the controller what frames cost, at a time that no thread and no flush decides."""
         while len(self._unobserved) > unknown:
-            packet = self._unobserved.popleft().packet()
-            bits = 8.0 * packet_bytes(packet, self.header)
+            pending = self._unobserved.popleft()
+            packet = pending.packet()
+            bits = 8.0 * packet_bytes(packet, self.header, pending.before)
             self.control.observe(packet.choice, FrameStats(bits))
             restarts = packet.choice.kind is FrameKind.INTRA or packet.choice.refresh
             self._bits_since_restart = 0.0 if restarts else self._bits_since_restart + bits
@@ -167,7 +169,7 @@ class Encoder:
             return plan
         refreshed = replace(plan, refresh=True)
         with_it, without = (
-            8 * len(self._try(frame, each.choice(self._last_quality)).payload)
+            8 * len(self._try(frame, each.choice(self._last_quality())).payload)
             for each in (refreshed, plan)
         )
         pays = self._bits_since_restart >= REFRESH_WORTH * (with_it - without)
@@ -181,7 +183,7 @@ class Encoder:
             return FrameKind.INTER
         return min(
             (FrameKind.INTER, FrameKind.INTRA),
-            key=lambda kind: self._cost(frame, self._plan(kind, 0).choice(self._last_quality)),
+            key=lambda kind: self._cost(frame, self._plan(kind, 0).choice(self._last_quality())),
         )
 
     def _code(self, frame: Frame, tensor: Tensor, choice: FrameChoice) -> _Pending:
@@ -194,7 +196,10 @@ class Encoder:
             self.state = self.model.network.code_frame(tensor, self.state, choice, writer)
             parallel = writer.streams > 0
             payload = self._worker.submit(writer.finish)
-        return _Pending(choice, self._number, frame.pts, parallel, payload)
+        return _Pending(self._last_choice, choice, self._number, frame.pts, parallel, payload)
+
+    def _last_quality(self) -> float:
+        return quality_of(self._last_choice) if self._last_choice else 0.0
 
     def _try(self, frame: Tensor, choice: FrameChoice) -> _Coded:
         if choice not in self._trials:
@@ -206,9 +211,8 @@ class Encoder:
     def _trial(self, frame: Frame, tensor: Tensor, choice: FrameChoice) -> Trial:
         tried = self._try(tensor, choice)
         packet = Packet(choice, tried.payload, tried.parallel, frame.pts, self._number)
-        return Trial(
-            8.0 * packet_bytes(packet, self.header), partial(self._psnr, tensor, tried.state)
-        )
+        bits = 8.0 * packet_bytes(packet, self.header, self._last_choice)
+        return Trial(bits, partial(self._psnr, tensor, tried.state))
 
     def _foresee(self, frame: Tensor) -> Callable[[FrameChoice], float]:
         bits = self.model.network.foresee(frame, self.state)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-from neuvid.bitstream.fields import CHECKSUM
 from neuvid.bitstream.packet import (
     FrameFields,
     FrameHead,
@@ -14,21 +13,20 @@ from neuvid.bitstream.packet import (
     PassthroughChunk,
     StreamHeader,
 )
-from neuvid.choice import FrameKind
-
-CHECKSUM_BYTES = len(CHECKSUM.write(0))
+from neuvid.choice import FrameChoice, FrameKind
 
 
-def packet_bytes(packet: Packet, header: StreamHeader) -> int:
+def packet_bytes(packet: Packet, header: StreamHeader, before: FrameChoice | None) -> int:
     """Return the bytes of a packet in a stream of constant frame rate.
 
-    Exact for inter frames; an intra frame's packet may be a few bytes smaller.
+    `before` is the choice of the frame before. Exact for inter frames; an intra frame's packet may
+    be a few bytes smaller.
     """
     intra = packet.choice.kind is FrameKind.INTRA
     place = IntraPlace(packet.number, packet.number, packet.pts) if intra else None
     head = FrameHead(packet.choice, packet.parallel, len(packet.payload))
     fields = FrameFields(head, place, 0, packet.payload)
-    return len(fields.to_bytes(header)) + CHECKSUM_BYTES
+    return len(fields.to_bytes(header, before)) + fields.checksum_size()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
