@@ -156,7 +156,7 @@ RT_SMALL_IMAGE_RECIPE = Recipe(
         replace(
             _SMALL_IMAGE,
             name="large crops",
-            steps=3400,
+            steps=11400,
             learning_rate=4e-4,
             crop=256,
             batch=4,
