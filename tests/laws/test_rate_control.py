@@ -227,7 +227,7 @@ def mean_psnr(clip: Path, stream: Path, model: LoadedModel, folder: Path) -> flo
 def test_a_target_may_change_in_mid_stream(
     name: str, rate: float, changed: float, ride: Path
 ) -> None:
-    trained, change = load_model(name), 34
+    trained, change = load_model(name), 30
     with open_clip(ride) as clip:
         control = bitrate_control(Bitrate(rate), trained, clip.info)
         with Encoder(trained, clip.info, control=control, schedule=Schedule()) as encoder:
