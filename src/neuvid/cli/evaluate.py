@@ -52,7 +52,7 @@ def evaluate_command(
         str, typer.Option(help="Qualities of neuvid's models instead, such as 8,24,40,56.")
     ] = "",
     intra_period: Annotated[
-        int, typer.Option(help="Frames from one intra frame to the next; -1: only the first.")
+        int, typer.Option(help="Frames from one intra frame to the next; -1: only where needed.")
     ] = -1,
     random_access: Annotated[
         bool, typer.Option(help="Let encoders of ffmpeg reorder frames and look ahead.")

@@ -120,7 +120,7 @@ class NeuvidCodec:
         raw = f"--frame-size {clip.size} --fps {clip.format.frame_rate}"
         raw += f" --pixel-format {clip.format.pixel_format.value}"
         setting = f"--bitrate {quality:g}k" if self.bitrates else f"--quality {quality:g}"
-        setting += f" --intra-period {schedule.intra_period} --no-scene-cuts"
+        setting += f" --intra-period {schedule.intra_period}"
         if self.refresh_period is not None:
             setting += f" --refresh {self.refresh_period}"
         if self.route is not None:
@@ -151,7 +151,7 @@ class NeuvidCodec:
 
     def _schedule(self) -> Schedule:
         period = self.structure.intra_period
-        return Schedule(period, scene_cuts=False, refresh_period=self.refresh_period)
+        return Schedule(period, refresh_period=self.refresh_period)
 
     def _load(self) -> LoadedModel:
         torch.set_num_threads(self.threads)
