@@ -2,18 +2,25 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check setup
+.PHONY: demo test check quick lint docs setup
 
 demo: setup
 	$(BIN)/python demo.py
 
 test: setup check
 
-check:
+# Before each commit.
+quick: setup lint
+	$(BIN)/pytest tests/unit/test_bitstream.py tests/unit/test_tables.py tests/laws/test_damage.py
+
+lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run -Werror $(wildcard native/*/*.cpp native/*/*.h native/*/*.inl)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
 	$(BIN)/cmake -S native -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 	$(BIN)/cmake --build build/native
 	$(BIN)/ctest --test-dir build/native --output-on-failure

@@ -70,8 +70,8 @@ struct LaplaceInput {
   const float *values, *scales;
   const float* noise;  // that is added to values where a gradient is wanted
   std::size_t samples, count;
-  float threshold;       // at or below it a scale means that the value is 0 and not coded
-  float error_per_bit;   // squared error that is worth a bit
+  float threshold;      // at or below it a scale means that the value is 0 and not coded
+  float error_per_bit;  // squared error that is worth a bit
   float probability_min, symbol_max;
 };
 

@@ -124,8 +124,8 @@ class Block final : public FusedBlock {
   void for_each_chunk(const MapShape& shape, size_t threads, const Work& work) const {
     run_chunks(shape.pixels(), threads, scratch_bytes(), work);
   }
-  void expand(const float* input, Range range, float* adapted, const Saved& saved,
-              Value* activated, Arena& arena) const;
+  void expand(const float* input, Range range, float* adapted, const Saved& saved, Value* activated,
+              Arena& arena) const;
   void mix(const float* adapted, size_t adapted_stride, const Value* activated,
            const MapShape& shape, Range range, const Saved& saved, float* output,
            Arena& arena) const;
@@ -137,14 +137,14 @@ class Block final : public FusedBlock {
                        float* input_gradient, const Sums& sums, Arena& arena) const;
   size_t scratch_bytes() const;
 
-  size_t given_, given_channels_;                     // channels as the caller has them
-  size_t inputs_, channels_, hidden_;                 // padded; hidden are those of a half
+  size_t given_, given_channels_;      // channels as the caller has them
+  size_t inputs_, channels_, hidden_;  // padded; hidden are those of a half
   bool has_adaptor_, shortcut_;
   Array<Value> adaptor_, expand_, project_, widen_, narrow_;
   Array<Value> adaptor_back_, expand_back_, project_back_, widen_back_, narrow_back_;
   Array<float> adaptor_bias_, expand_bias_, project_bias_, widen_bias_, narrow_bias_;
   Array<float> depthwise_, depthwise_bias_;  // [9, channels] and [channels] as split
-  size_t sum_rows_;                                // of sums with a row for each channel
+  size_t sum_rows_;                          // of sums with a row for each channel
 };
 
 // Where a padded, paired column of the widened channels comes from; none is `missing`.
@@ -169,11 +169,11 @@ inline void find_neighbours(const Value* map, size_t stride, const Value* zeros,
   for (size_t i = 0; i < rows; ++i, neighbours += taps) {
     for (size_t tap = 0; tap < taps; ++tap) {
       const size_t down = y + tap / 3, right = x + tap % 3;  // one too many
-      const bool inside = i < count && down >= 1 && down <= height && right >= 1 &&
-                          right <= columns;
+      const bool inside =
+          i < count && down >= 1 && down <= height && right >= 1 && right <= columns;
       const Value* centre = map + (first + i) * stride;
-      const std::ptrdiff_t offset = (std::ptrdiff_t(tap / 3) - 1) * std::ptrdiff_t(columns) +
-                                    std::ptrdiff_t(tap % 3) - 1;
+      const std::ptrdiff_t offset =
+          (std::ptrdiff_t(tap / 3) - 1) * std::ptrdiff_t(columns) + std::ptrdiff_t(tap % 3) - 1;
       neighbours[tap] = inside ? centre + offset * std::ptrdiff_t(stride) : zeros;
     }
     if (++x == columns) {
@@ -267,7 +267,8 @@ Block::Saved Block::saved_maps(std::byte* memory, const MapShape& shape) const {
 size_t Block::scratch_bytes() const {
   const size_t widest = std::max({2 * hidden_, inputs_, channels_});
   const size_t values = chunk * (Level::terms * std::max(inputs_, channels_) + 2 * widest +
-                                 4 * channels_ + 2 * hidden_ + inputs_) + widest;
+                                 4 * channels_ + 2 * hidden_ + inputs_) +
+                        widest;
   const size_t floats = chunk * (3 * channels_ + inputs_ + 2 * pair);
   return values * sizeof(Value) + floats * sizeof(float) + chunk * taps * sizeof(void*) + 64 * 32;
 }
@@ -279,8 +280,7 @@ void Block::forward(const float* input, const MapShape& shape, float* output, st
   maps.restart(map * (sizeof(Value) + sizeof(float)) + saved_bytes(shape) + 256);
   Value* activated = maps.take<Value>(map);
   float* adapted = has_adaptor_ ? maps.take<float>(map) : nullptr;
-  const Saved saved =
-      saved_maps(memory ? memory : maps.take<std::byte>(saved_bytes(shape)), shape);
+  const Saved saved = saved_maps(memory ? memory : maps.take<std::byte>(saved_bytes(shape)), shape);
   for_each_chunk(shape, threads, [&](Range range, size_t, Arena& arena) {
     expand(input, range, adapted, saved, activated, arena);
   });
@@ -295,13 +295,12 @@ void Block::forward(const float* input, const MapShape& shape, float* output, st
 void Block::expand(const float* input, Range range, float* adapted, const Saved& saved,
                    Value* activated, Arena& arena) const {
   const size_t rows = range.rows(), first = range.first;
-  Value* values = has_adaptor_ ? saved.adapted + first * channels_
-                               : arena.take<Value>(rows * channels_);
+  Value* values =
+      has_adaptor_ ? saved.adapted + first * channels_ : arena.take<Value>(rows * channels_);
   if (has_adaptor_) {
     const size_t depth = Level::terms * inputs_;
     Value* factors = arena.take<Value>(rows * depth);
-    Level::split_terms(input + first * given_, given_, given_, range.count, rows, factors,
-                       inputs_);
+    Level::split_terms(input + first * given_, given_, given_, range.count, rows, factors, inputs_);
     Level::product(factors, depth, rows, adaptor_.data(), depth, 0, channels_,
                    [&](size_t row, size_t column, Vector one, Vector two) {
                      one += Level::load(&adaptor_bias_[column]);
@@ -325,9 +324,8 @@ void Block::expand(const float* input, Range range, float* adapted, const Saved&
 }
 
 // The depth-wise convolution and everything after it.
-void Block::mix(const float* adapted, size_t stride, const Value* activated,
-                const MapShape& shape, Range range, const Saved& saved, float* output,
-                Arena& arena) const {
+void Block::mix(const float* adapted, size_t stride, const Value* activated, const MapShape& shape,
+                Range range, const Saved& saved, float* output, Arena& arena) const {
   const size_t rows = range.rows(), first = range.first, c = channels_;
   const Value** neighbours = arena.take<const Value*>(rows * taps);
   const Value* zeros = arena.take_zeros<Value>(c);
@@ -372,8 +370,8 @@ void Block::mix(const float* adapted, size_t stride, const Value* activated,
                    one += Level::load(&widen_bias_[column]);
                    two += Level::load(&widen_bias_[column + width]);
                    if constexpr (Level::keeps_widened)
-                     Level::store_values(
-                         saved.widened + (first + row) * 2 * hidden_ + column, one, two);
+                     Level::store_values(saved.widened + (first + row) * 2 * hidden_ + column, one,
+                                         two);
                    Level::store_value(mixed + row * hidden_ + column / 2,
                                       one * Level::sigmoid(one) + two * Level::sigmoid(two));
                  });
@@ -447,9 +445,7 @@ void Block::backward(const float* input, const MapShape& shape, const std::byte*
 }
 
 // Adds a vector to sums over pixels.
-inline void add_to(float* sums, Vector values) {
-  Level::store(sums, Level::load(sums) + values);
-}
+inline void add_to(float* sums, Vector values) { Level::store(sums, Level::load(sums) + values); }
 
 void Block::mix_backward(const float* output_gradient, Range range, const Saved& saved,
                          float* adapted_gradient, size_t stride, Value* filtered_gradient,
@@ -482,37 +478,37 @@ void Block::mix_backward(const float* output_gradient, Range range, const Saved&
                        Level::store(to, one), Level::store(to + width, two);
                      });
     Vector bias[4] = {};
-    Level::product(
-        gradient, c, rows, narrow_back_.data(), c, start, pair,
-        [&](size_t row, size_t column, Vector one, Vector two) {
-          const Vector both[2] = {one, two};
+    Level::product(gradient, c, rows, narrow_back_.data(), c, start, pair,
+                   [&](size_t row, size_t column, Vector one, Vector two) {
+                     const Vector both[2] = {one, two};
 #pragma GCC unroll 2
-          for (size_t half = 0; half < 2; ++half) {
-            const size_t place = 2 * (column + half * width);
-            Vector x[2];
-            if constexpr (Level::keeps_widened) {
-              const Value* from = saved.widened + (first + row) * 2 * hidden_ + place;
-              x[0] = Level::load_value(from), x[1] = Level::load_value(from + width);
-            } else {
-              const float* from = widened + row * 2 * pair + half * pair;
-              x[0] = Level::load(from), x[1] = Level::load(from + width);
-            }
-            const Vector s[2] = {Level::sigmoid(x[0]), Level::sigmoid(x[1])};
-            Level::store_value(mixed + row * hidden_ + column + half * width,
-                               x[0] * s[0] + x[1] * s[1]);
-            const Vector down[2] = {both[half] * silu_slope(x[0], s[0]),
-                                    both[half] * silu_slope(x[1], s[1])};
-            bias[2 * half] += down[0], bias[2 * half + 1] += down[1];
-            Level::store_values(widened_gradient + row * 2 * hidden_ + place, down[0], down[1]);
-          }
-        });
+                     for (size_t half = 0; half < 2; ++half) {
+                       const size_t place = 2 * (column + half * width);
+                       Vector x[2];
+                       if constexpr (Level::keeps_widened) {
+                         const Value* from = saved.widened + (first + row) * 2 * hidden_ + place;
+                         x[0] = Level::load_value(from), x[1] = Level::load_value(from + width);
+                       } else {
+                         const float* from = widened + row * 2 * pair + half * pair;
+                         x[0] = Level::load(from), x[1] = Level::load(from + width);
+                       }
+                       const Vector s[2] = {Level::sigmoid(x[0]), Level::sigmoid(x[1])};
+                       Level::store_value(mixed + row * hidden_ + column + half * width,
+                                          x[0] * s[0] + x[1] * s[1]);
+                       const Vector down[2] = {both[half] * silu_slope(x[0], s[0]),
+                                               both[half] * silu_slope(x[1], s[1])};
+                       bias[2 * half] += down[0], bias[2 * half + 1] += down[1];
+                       Level::store_values(widened_gradient + row * 2 * hidden_ + place, down[0],
+                                           down[1]);
+                     }
+                   });
     for (size_t part = 0; part < 4; ++part)
       add_to(sums.widen_bias + 2 * start + part * width, bias[part]);
   }
   Value* workspace = arena.take<Value>(rows * (2 * hidden_ + std::max(c, inputs_)));
   Level::weight_gradient(gradient, c, mixed, hidden_, rows, sums.narrow, range.begins, workspace);
-  Level::weight_gradient(spatial, c, widened_gradient, 2 * hidden_, rows, sums.widen,
-                         range.begins, workspace);
+  Level::weight_gradient(spatial, c, widened_gradient, 2 * hidden_, rows, sums.widen, range.begins,
+                         workspace);
 
   Value* spatial_gradient = mixed;  // [rows, c], whose place it may take
   for (size_t start = 0; start < c; start += pair) {

@@ -141,8 +141,7 @@ class Convolution {
     const std::size_t bias = gradients.size() - sizes_.outputs;
     require(input_gradient.size() == input.size(), "maps of other sizes");
     const std::size_t inputs = sizes_.kernel * sizes_.kernel * sizes_.inputs;
-    require(gradients.size() == sizes_.outputs * (inputs + 1),
-            "as many gradients as weights");
+    require(gradients.size() == sizes_.outputs * (inputs + 1), "as many gradients as weights");
     nb::gil_scoped_release unlocked;
     convolution_->backward(input.data(), shape, output_gradient.data(), input_gradient.data(),
                            gradients.data(), gradients.data() + bias, threads);

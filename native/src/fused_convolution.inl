@@ -50,8 +50,7 @@ class Convolution final : public FusedConvolution {
     const size_t map = is_pointwise() ? 0 : to.pixels() * inputs_;
     memory.restart((parts * sums_size + map) * sizeof(float) + 64 * (parts + 1));
     std::vector<float*> sums;
-    for (size_t part = 0; part < parts; ++part)
-      sums.push_back(memory.take_zeros<float>(sums_size));
+    for (size_t part = 0; part < parts; ++part) sums.push_back(memory.take_zeros<float>(sums_size));
     float* patch_gradient = is_pointwise() ? input_gradient : memory.take<float>(map);
     run_chunks(to.pixels(), threads, scratch_bytes(), [&](Range range, size_t part, Arena& arena) {
       backward_chunk(patches(input, shape, to, range, arena), output_gradient, range,

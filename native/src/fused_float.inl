@@ -18,9 +18,7 @@ struct Level : Registers {
   struct Halves {
     Vector first, second;
   };
-  static Halves split(const float* values) {
-    return {load(values), load(values + width)};
-  }
+  static Halves split(const float* values) { return {load(values), load(values + width)}; }
   static void join(float* values, Vector first, Vector second) {
     store_values(values, first, second);
   }

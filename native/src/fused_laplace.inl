@@ -51,8 +51,7 @@ inline LaplaceCost laplace_cost(Vector value, Vector inverse_scale, float least)
   const Vector by_distance = (far_tail - near_tail) * inverse_scale;
   const Vector towards = near * near_tail;
   const Vector by_scale = ((is_beyond ? towards : -towards) - far * far_tail) * -inverse_scale;
-  return {-logarithm(mass), slope * (value < 0.0f ? -by_distance : by_distance),
-          slope * -by_scale};
+  return {-logarithm(mass), slope * (value < 0.0f ? -by_distance : by_distance), slope * -by_scale};
 }
 
 void code_laplace(const LaplaceInput& input, const LaplaceOutput& output) {
@@ -64,8 +63,9 @@ void code_laplace(const LaplaceInput& input, const LaplaceOutput& output) {
     const Vector bounded = value > most ? Vector{} + most : value < -most ? Vector{} - most : value;
     const Vector nearest = nearest_whole(bounded);
     const Vector none = {};
-    const Vector smaller =
-        nearest - (nearest > 0.0f ? none + 1.0f : nearest < 0.0f ? none - 1.0f : none);
+    const Vector smaller = nearest - (nearest > 0.0f   ? none + 1.0f
+                                      : nearest < 0.0f ? none - 1.0f
+                                                       : none);
     const LaplaceCost at_nearest = laplace_cost(nearest, inverse, input.probability_min);
     const LaplaceCost at_smaller = laplace_cost(smaller, inverse, input.probability_min);
     const Vector saved =

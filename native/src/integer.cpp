@@ -24,8 +24,7 @@ void require(bool holds, const char* message) {
 class Rounded {
  public:
   Rounded(const Kernels& kernels, size_t most_inputs)
-      : kernels_(kernels),
-        integers_(new int16_t[tile_pixels * 2 * divide_up(most_inputs, 2)]) {}
+      : kernels_(kernels), integers_(new int16_t[tile_pixels * 2 * divide_up(most_inputs, 2)]) {}
 
   const IntegerRows& of(FloatRows rows, size_t count, size_t inputs) {
     rows_ = {integers_.get(), units_, count, divide_up(inputs, 2)};
@@ -133,9 +132,8 @@ void Convolution::gather(const float* input, const Shape& shape, size_t position
   const Shape output = output_shape(shape);
   const size_t x = position % output.width * stride;
   const size_t y = position / output.width % output.height * stride;
-  const float* picture =
-      input + position / (output.width * output.height) * shape.height * shape.width *
-                  shape.channels;
+  const float* picture = input + position / (output.width * output.height) * shape.height *
+                                     shape.width * shape.channels;
   for (size_t tap = 0; tap < kernel * kernel; ++tap, row += shape.channels) {
     const size_t line = y + tap / kernel, column = x + tap % kernel;  // with the padding
     if (line < padding || line >= shape.height + padding || column < padding ||
@@ -162,8 +160,8 @@ void Convolution::apply(const float* input, const Shape& shape, float* output,
         gather(input, shape, first + i, gathered.get() + i * inputs_);
       rows = {gathered.get(), inputs_};
     }
-    kernels_.multiply(rounded.of(rows, count, inputs_), matrix_.view(),
-                      output + first * outputs_, outputs_);
+    kernels_.multiply(rounded.of(rows, count, inputs_), matrix_.view(), output + first * outputs_,
+                      outputs_);
   });
 }
 
@@ -229,8 +227,8 @@ void Block::mix(const float* adapted, const float* expanded, const Shape& shape,
   const size_t width = channels_, count = range.count;
   const auto wide = floats(tile_pixels * 2 * width), spatial = floats(tile_pixels * width);
   Rounded rounded(kernels_, 2 * width);
-  const DepthwiseInput picture = {expanded, shape.height, shape.width, width, depthwise_.data(),
-                                  depthwise_bias_.data()};
+  const DepthwiseInput picture = {expanded, shape.height,      shape.width,
+                                  width,    depthwise_.data(), depthwise_bias_.data()};
   const FloatRows base = {adapted + range.first * width, width};
   const FloatRows none = {nullptr, 0};
   kernels_.depthwise(picture, range.first, count, wide.get());

@@ -32,7 +32,10 @@ struct Matrix {
 // A matrix in the order in which kernels read it.
 class PackedMatrix {
  public:
-  enum class Order { plain, halves };  // halves: each group of outputs beside one of the second half
+  enum class Order {
+    plain,
+    halves
+  };  // halves: each group of outputs beside one of the second half
 
   explicit PackedMatrix(const Matrix& matrix, Order order = Order::plain);
   PackedWeights view() const;

@@ -43,9 +43,9 @@ void construct_block(Block* self, const Matrix* adaptor, const Matrix& expand,
                      Array<float, 2> depthwise, Array<float, 1> depthwise_bias,
                      const Matrix& project, const Matrix& widen, const Matrix& narrow,
                      bool shortcut, const std::string& level) {
-  new (self) Block({adaptor, expand, view(depthwise), view(depthwise_bias), project, widen, narrow,
-                    shortcut},
-                   level);
+  new (self) Block(
+      {adaptor, expand, view(depthwise), view(depthwise_bias), project, widen, narrow, shortcut},
+      level);
 }
 
 template <class Layer>
@@ -78,8 +78,8 @@ NB_MODULE(_integer, module) {
       .def("apply", apply<Convolution>, "input"_a.noconvert(), "threads"_a);
 
   nb::class_<Block>(module, "Block")
-      .def("__init__", construct_block, "adaptor"_a.none(), "expand"_a,
-           "depthwise"_a.noconvert(), "depthwise_bias"_a.noconvert(), "project"_a, "widen"_a,
-           "narrow"_a, "shortcut"_a, "level"_a)
+      .def("__init__", construct_block, "adaptor"_a.none(), "expand"_a, "depthwise"_a.noconvert(),
+           "depthwise_bias"_a.noconvert(), "project"_a, "widen"_a, "narrow"_a, "shortcut"_a,
+           "level"_a)
       .def("apply", apply<Block>, "input"_a.noconvert(), "threads"_a);
 }

@@ -6,9 +6,9 @@
 
 namespace neuvid {
 
-inline constexpr std::size_t group_rows = 6;      // rows that are multiplied at once
-inline constexpr std::size_t group_columns = 16;  // outputs that lie side by side
-inline constexpr std::size_t panel_groups = 4;    // groups of columns that are multiplied at once
+inline constexpr std::size_t group_rows = 6;       // rows that are multiplied at once
+inline constexpr std::size_t group_columns = 16;   // outputs that lie side by side
+inline constexpr std::size_t panel_groups = 4;     // groups of columns that are multiplied at once
 inline constexpr std::size_t segment_pairs = 128;  // pairs of inputs whose sum fits in 32 bits
 
 inline constexpr std::size_t panel_columns = panel_groups * group_columns;

@@ -81,8 +81,8 @@ void round(FloatRows input, size_t inputs, const IntegerRows& rows) {
 using Panel = float[group_rows][panel_columns];
 
 // Sums the segments of group_rows rows, a panel of columns wide.
-void sum_panel(const int16_t* rows, const PackedWeights& weights, size_t first_group,
-               size_t groups, Panel& values) {
+void sum_panel(const int16_t* rows, const PackedWeights& weights, size_t first_group, size_t groups,
+               Panel& values) {
   alignas(64) PanelSums sums;
   const size_t group_stride = weights.pairs * 2 * group_columns;
   const int16_t* columns = weights.weights + first_group * group_stride;
@@ -113,8 +113,8 @@ inline void for_each_panel(const IntegerRows& rows, const PackedWeights& weights
       for (size_t r = 0; r < group_rows && first + r < rows.count; ++r) {
         const float unit = rows.units[first + r];
         for (size_t c = 0; c < groups * group_columns; ++c)
-          values[r][c] = values[r][c] * (unit * weights.steps[column + c]) +
-                         weights.bias[column + c];
+          values[r][c] =
+              values[r][c] * (unit * weights.steps[column + c]) + weights.bias[column + c];
         finish(first + r, column, values[r], groups * group_columns);
       }
     }
@@ -125,8 +125,7 @@ inline size_t used(size_t columns, size_t first, size_t outputs) {
   return columns < outputs - first ? columns : outputs - first;
 }
 
-void multiply(const IntegerRows& rows, const PackedWeights& weights, float* output,
-              size_t stride) {
+void multiply(const IntegerRows& rows, const PackedWeights& weights, float* output, size_t stride) {
   for_each_panel(rows, weights,
                  [&](size_t row, size_t column, const float* values, size_t columns) {
                    float* __restrict target = output + row * stride + column;
@@ -135,8 +134,7 @@ void multiply(const IntegerRows& rows, const PackedWeights& weights, float* outp
                  });
 }
 
-void activate(const IntegerRows& rows, const PackedWeights& weights, float* output,
-              size_t stride) {
+void activate(const IntegerRows& rows, const PackedWeights& weights, float* output, size_t stride) {
   for_each_panel(rows, weights,
                  [&](size_t row, size_t column, const float* values, size_t columns) {
                    float* __restrict target = output + row * stride + column;
@@ -146,16 +144,15 @@ void activate(const IntegerRows& rows, const PackedWeights& weights, float* outp
 }
 
 void gate(const IntegerRows& rows, const PackedWeights& weights, float* output, size_t stride) {
-  for_each_panel(
-      rows, weights, [&](size_t row, size_t column, float* values, size_t columns) {
-        for (size_t c = 0; c < columns; ++c) values[c] = silu(values[c]);
-        float* __restrict target = output + row * stride + column / 2;
-        for (size_t half = 0; half < columns; half += 2 * group_columns) {
-          const size_t count = used(group_columns, (column + half) / 2, weights.outputs / 2);
-          for (size_t c = 0; c < count; ++c)
-            target[half / 2 + c] = values[half + c] + values[half + group_columns + c];
-        }
-      });
+  for_each_panel(rows, weights, [&](size_t row, size_t column, float* values, size_t columns) {
+    for (size_t c = 0; c < columns; ++c) values[c] = silu(values[c]);
+    float* __restrict target = output + row * stride + column / 2;
+    for (size_t half = 0; half < columns; half += 2 * group_columns) {
+      const size_t count = used(group_columns, (column + half) / 2, weights.outputs / 2);
+      for (size_t c = 0; c < count; ++c)
+        target[half / 2 + c] = values[half + c] + values[half + group_columns + c];
+    }
+  });
 }
 
 void add(const IntegerRows& rows, const PackedWeights& weights, FloatRows residual,

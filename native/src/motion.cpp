@@ -31,7 +31,7 @@ int quarters(float pixels) {
 template <const QuarterWeights& weights, int taps>
 struct Interpolation {
   static constexpr int kFirst = (static_cast<int>(weights[0].size()) - taps) / 2;
-  static constexpr int kBefore = taps / 2 - 1;        // samples before a position
+  static constexpr int kBefore = taps / 2 - 1;  // samples before a position
   static constexpr int kPatch = kBlock + taps - 1;
   using Strip = std::array<Line, kPatch>;  // [rows around a cell, columns of a cell]
 
@@ -86,8 +86,7 @@ struct Interpolation {
   }
 
   // Add to the gradient of a plane what `gradient`, of what was read there, makes of it.
-  static void scatter(const Place& place, const Square& gradient, float* plane,
-                      std::size_t width) {
+  static void scatter(const Place& place, const Square& gradient, float* plane, std::size_t width) {
     Strip strip{};
     for (int i = 0; i < kBlock; i++)
       for (int k = 0; k < taps; k++)
@@ -117,9 +116,7 @@ constexpr std::array<Line, 2> windows() {
 }
 constexpr std::array<Line, 2> kWindows = windows();
 
-float window(int corner, int i, int j) {
-  return kWindows[corner / 2][i] * kWindows[corner % 2][j];
-}
+float window(int corner, int i, int j) { return kWindows[corner / 2][i] * kWindows[corner % 2][j]; }
 
 // The 8x8 pixels between the centres of four blocks, whose predictions overlap there.
 struct Cell {
@@ -145,17 +142,18 @@ struct Cell {
 template <class Visit>
 void for_cells(const float* vectors, Extent extent, std::size_t row, Visit visit) {
   const auto at = [&](std::size_t after_row, std::size_t after_column) {
-    const std::size_t block_row = std::min(std::max<std::size_t>(after_row, 1), extent.block_rows());
+    const std::size_t block_row =
+        std::min(std::max<std::size_t>(after_row, 1), extent.block_rows());
     const std::size_t block_column =
         std::min(std::max<std::size_t>(after_column, 1), extent.block_columns());
     const std::size_t block = (block_row - 1) * extent.block_columns() + block_column - 1;
     return Vector{quarters(vectors[block]), quarters(vectors[extent.blocks() + block])};
   };
   for (std::size_t column = 0; column <= extent.block_columns(); column++)
-    visit(Cell{static_cast<int>(row) * kBlock - kBlock / 2,
-               static_cast<int>(column) * kBlock - kBlock / 2,
-               {at(row, column), at(row, column + 1), at(row + 1, column),
-                at(row + 1, column + 1)}});
+    visit(
+        Cell{static_cast<int>(row) * kBlock - kBlock / 2,
+             static_cast<int>(column) * kBlock - kBlock / 2,
+             {at(row, column), at(row, column + 1), at(row + 1, column), at(row + 1, column + 1)}});
 }
 
 template <class Kernel>
@@ -220,8 +218,7 @@ void predict_picture_gradient(std::size_t channels, Extent extent, const float* 
                                 reference_gradient + first);
     }
   };
-  for (std::size_t row = 0; row <= extent.block_rows(); row++)
-    for_cells(vectors, extent, row, add);
+  for (std::size_t row = 0; row <= extent.block_rows(); row++) for_cells(vectors, extent, row, add);
 }
 
 }  // namespace neuvid

@@ -8,7 +8,7 @@
 namespace neuvid {
 
 inline constexpr std::size_t kMotionBlock = 8;  // pixels along the side of a block with one vector
-inline constexpr int kQuarters = 4;            // steps of a vector in a pixel
+inline constexpr int kQuarters = 4;             // steps of a vector in a pixel
 
 // The weights of the samples at -3 to 4 for a position 0 to 3 quarters after a sample: those of
 // H.265 for luma, and of Catmull-Rom for chroma, whose samples lie there twice.
@@ -24,8 +24,8 @@ constexpr QuarterWeights quarter_weights(std::array<int, 8> quarter, std::array<
   }
   return weights;
 }
-inline constexpr QuarterWeights kLumaWeights = quarter_weights(
-    {-1, 4, -10, 58, 17, -5, 1, 0}, {-1, 4, -11, 40, 40, -11, 4, -1}, 64);
+inline constexpr QuarterWeights kLumaWeights =
+    quarter_weights({-1, 4, -10, 58, 17, -5, 1, 0}, {-1, 4, -11, 40, 40, -11, 4, -1}, 64);
 inline constexpr QuarterWeights kChromaWeights =
     quarter_weights({0, 0, -9, 111, 29, -3, 0, 0}, {0, 0, -8, 72, 72, -8, 0, 0}, 128);
 

@@ -60,7 +60,8 @@ Result<std::int16_t> search(Array<std::uint8_t, 3> current, Array<std::uint8_t, 
       throw std::invalid_argument("current and reference must have the same shape");
   if (last.shape(0) != count || last.shape(1) != 2 || last.shape(2) != extent.block_rows() ||
       last.shape(3) != extent.block_columns() || bit_costs.size() != count)
-    throw std::invalid_argument("last must be [batch, 2, height / 8, width / 8], and costs [batch]");
+    throw std::invalid_argument(
+        "last must be [batch, 2, height / 8, width / 8], and costs [batch]");
   auto vectors = zeros<std::int16_t>({count, 2, extent.block_rows(), extent.block_columns()});
   nb::gil_scoped_release unlocked;
   neuvid::run_parts(threads, count, [&](std::size_t i) {

@@ -12,12 +12,12 @@ namespace neuvid {
 namespace {
 
 constexpr int kBlock = static_cast<int>(kMotionBlock);
-constexpr int kMargin = 48;          // pixels around a reference that vectors may reach,
-constexpr int kWindowMargin = 8;     // less those that windows and interpolation add
-constexpr int kSmallestSide = 32;    // of the coarsest picture of a pyramid
-constexpr int kLevels = 4;           // of a pyramid, at most
-constexpr int kCoarsestRange = 8;    // pixels, searched in full at the coarsest level
-constexpr int kDescentSteps = 16;    // of a descent to a better vector, at most
+constexpr int kMargin = 48;              // pixels around a reference that vectors may reach,
+constexpr int kWindowMargin = 8;         // less those that windows and interpolation add
+constexpr int kSmallestSide = 32;        // of the coarsest picture of a pyramid
+constexpr int kLevels = 4;               // of a pyramid, at most
+constexpr int kCoarsestRange = 8;        // pixels, searched in full at the coarsest level
+constexpr int kDescentSteps = 16;        // of a descent to a better vector, at most
 constexpr int kLongestComponent = 4095;  // of a vector; longer ones cost the same
 
 struct Vector {
@@ -198,8 +198,7 @@ class Level {
       const Vector centre = best.vector;
       for (int y = -1; y <= 1; y++)
         for (int x = -1; x <= 1; x++)
-          if (x || y)
-            offer(best, row, column, prediction, centre + Vector{x * step, y * step});
+          if (x || y) offer(best, row, column, prediction, centre + Vector{x * step, y * step});
       if (best.vector == centre) return;
     }
   }
@@ -236,13 +235,13 @@ class Level {
   std::vector<Vector> vectors_;
 };
 
-constexpr int kEdge = kBlock / 2;    // pixels that a block's window reaches beyond it
-constexpr int kPasses = 3;           // in which blocks settle with their neighbours
+constexpr int kEdge = kBlock / 2;            // pixels that a block's window reaches beyond it
+constexpr int kPasses = 3;                   // in which blocks settle with their neighbours
 constexpr std::array kSides = {8, 4, 2, 1};  // blocks along the side of squares that settle
 constexpr int kLongestSide = kSides[0] * kBlock + 2 * kEdge;
 constexpr float kSquaredWorth = 0.7f;  // of a bit in squared error, to the square of its cost
-constexpr float kRedeemed = 12.0f;   // bits that a cell's error is worth before they are coded
-constexpr float kTemporal = 0.3f;    // of the bits of an edge: those between frames
+constexpr float kRedeemed = 12.0f;     // bits that a cell's error is worth before they are coded
+constexpr float kTemporal = 0.3f;      // of the bits of an edge: those between frames
 
 using Line = std::array<float, kBlock>;
 
@@ -378,8 +377,7 @@ class Settling {
           if (vector) {
             const std::uint8_t* shown = samples.at + std::size_t(y) * samples.stride;
             for (int x = left; x < right; x++)
-              line[x - left] -=
-                  (window.down[y] * window.across[x]) * static_cast<float>(shown[x]);
+              line[x - left] -= (window.down[y] * window.across[x]) * static_cast<float>(shown[x]);
           }
           for (int x = 0; x < kBlock; x++) squares[x] += line[x] * line[x];
         }
@@ -440,9 +438,8 @@ class Settling {
       if (is_new && is_reachable(square, vector)) vectors.push_back(vector);
     };
     add({});
-    for_blocks(square, [&](int row, int column) {
-      add(last_[std::size_t(row) * columns_ + column]);
-    });
+    for_blocks(square,
+               [&](int row, int column) { add(last_[std::size_t(row) * columns_ + column]); });
     for (int row = square.row - 1; row <= square.row + square.side; row++)
       for (int column = square.column - 1; column <= square.column + square.side; column++)
         if (exists(row, column)) add(level_.at(row, column));
@@ -471,11 +468,11 @@ class Settling {
   Level& level_;
   int rows_, columns_, width_;
   std::vector<Vector> last_;
-  float bit_worth_;  // of squared error
+  float bit_worth_;            // of squared error
   std::vector<float> errors_;  // of the prediction from the vectors as they are [height, width]
-  int time_ = 1;  // counts squares that settled
-  std::vector<int> changed_;  // when the vector of each block changed
-  std::vector<int> settled_;  // when each square settled, in the order of a pass
+  int time_ = 1;               // counts squares that settled
+  std::vector<int> changed_;   // when the vector of each block changed
+  std::vector<int> settled_;   // when each square settled, in the order of a pass
 };
 
 std::vector<Plane> pyramid(const std::uint8_t* samples, Extent extent) {

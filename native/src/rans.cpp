@@ -166,8 +166,7 @@ Fault decode_part(const Tables& tables, SymbolDecoder::Stream& stream,
     symbols[i] = static_cast<int16_t>(symbol);
     return next <= end;
   };
-  if (!for_each_forward<lane_count>(stream.states, indexes.size(), step))
-    return Fault::truncated;
+  if (!for_each_forward<lane_count>(stream.states, indexes.size(), step)) return Fault::truncated;
   stream.next = next;
   return fault;
 }

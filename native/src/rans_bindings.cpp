@@ -69,9 +69,8 @@ Symbols decode(SymbolDecoder& self, Array<std::uint16_t> indexes) {
     nb::gil_scoped_release unlocked;
     self.decode(view(indexes), {symbols.get(), size});
   }
-  nb::capsule owner(symbols.get(), [](void* data) noexcept {
-    delete[] static_cast<std::int16_t*>(data);
-  });
+  nb::capsule owner(symbols.get(),
+                    [](void* data) noexcept { delete[] static_cast<std::int16_t*>(data); });
   return Symbols(symbols.release(), {size}, owner);
 }
 
@@ -103,11 +102,12 @@ NB_MODULE(_rans, module) {
       .def("finish", finish, "streams"_a);
 
   nb::class_<SymbolDecoder>(module, "SymbolDecoder")
-      .def("__init__",
-           [](SymbolDecoder* self, const Tables& tables, nb::bytes data, bool compact) {
-             new (self) SymbolDecoder(tables, view(data), compact);
-           },
-           "tables"_a, "data"_a, "compact"_a, nb::keep_alive<1, 2>())
+      .def(
+          "__init__",
+          [](SymbolDecoder* self, const Tables& tables, nb::bytes data, bool compact) {
+            new (self) SymbolDecoder(tables, view(data), compact);
+          },
+          "tables"_a, "data"_a, "compact"_a, nb::keep_alive<1, 2>())
       .def("decode", decode, "indexes"_a.noconvert())
       .def("finish", &SymbolDecoder::finish);
 }

@@ -61,10 +61,10 @@ inline std::vector<Call> random_calls(Random& random, int rows, int max_size) {
     for (int left = draw(random, 0, max_size); left > 0; --left) {
       const bool skipped = draw(random, 0, 3) < skips;
       const int reach = 1 << draw(random, 0, 15);
-      call.indexes.push_back(
-          skipped ? neuvid::skip : static_cast<std::uint16_t>(draw(random, 0, rows - 1)));
-      call.symbols.push_back(
-          skipped ? std::int16_t{0} : static_cast<std::int16_t>(draw(random, -reach, reach - 1)));
+      call.indexes.push_back(skipped ? neuvid::skip
+                                     : static_cast<std::uint16_t>(draw(random, 0, rows - 1)));
+      call.symbols.push_back(skipped ? std::int16_t{0}
+                                     : static_cast<std::int16_t>(draw(random, -reach, reach - 1)));
     }
   }
   return calls;

@@ -62,7 +62,8 @@ std::uint64_t digest_of(const Layer& layer, const Shape& shape, std::size_t thre
 void blocks_are_the_same_everywhere(std::size_t channels, std::uint64_t expected) {
   Random random;
   const std::size_t inputs = channels + 5;
-  const Matrix adaptor = random.matrix(channels, inputs), expand = random.matrix(channels, channels),
+  const Matrix adaptor = random.matrix(channels, inputs),
+               expand = random.matrix(channels, channels),
                project = random.matrix(channels, channels),
                widen = random.matrix(4 * channels, channels),
                narrow = random.matrix(channels, 2 * channels);
@@ -101,10 +102,9 @@ void wrong_sizes_are_refused() {
   check(refused([&] { convolution.output_shape({1, 2, 4, 2}); }), "less than a kernel");
   check(refused([&] { Convolution(matrix, {2, 1, 0}, "portable"); }), "no square kernel");
   check(refused([&] { Convolution(matrix, {3, 1, 0}, "abacus"); }), "unknown level");
-  check(refused([&] {
-          Block({nullptr, matrix, {}, {}, matrix, matrix, matrix, false}, "portable");
-        }),
-        "parts of other blocks");
+  check(
+      refused([&] { Block({nullptr, matrix, {}, {}, matrix, matrix, matrix, false}, "portable"); }),
+      "parts of other blocks");
 }
 
 void every_part_runs_once() {

@@ -93,7 +93,11 @@ void whole_vectors_copy() {
 
 void any_vector_is_safe() {
   const Extent extent = {16, 32};
-  const float values[] = {1e30f, -1e30f, 16384.5f, -40.3f, 0.99999994f,
+  const float values[] = {1e30f,
+                          -1e30f,
+                          16384.5f,
+                          -40.3f,
+                          0.99999994f,
                           std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity(),
                           std::numeric_limits<float>::quiet_NaN()};
