@@ -31,6 +31,10 @@ check: lint
 	done
 	NEUVID_TRAINING_KERNELS=none $(BIN)/pytest tests/laws/test_training.py tests/unit/test_models.py
 
+# The site, in build/site; links and names that do not exist are errors.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 setup: .venv/ready
 
 # The pinned CPU build of torch comes first: an open range would pull a CUDA build.

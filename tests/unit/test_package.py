@@ -22,6 +22,11 @@ def test_all_names_are_there_and_the_stub_agrees() -> None:
     assert sorted(re.findall(r" as (\w+)$", STUB.read_text(), re.MULTILINE)) == neuvid.__all__
 
 
+def test_the_reference_holds_all_names() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    assert sorted(re.findall(r"^::: neuvid\.(\w+)$", page, re.MULTILINE)) == neuvid.__all__
+
+
 def test_errors_form_one_tree() -> None:
     errors = [getattr(neuvid, name) for name in neuvid.__all__]
     errors = [value for value in errors if isinstance(value, type) and issubclass(value, Exception)]
