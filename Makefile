@@ -12,6 +12,7 @@ test: setup check
 # Before each commit.
 quick: setup lint
 	$(BIN)/pytest tests/unit/test_bitstream.py tests/unit/test_tables.py tests/laws/test_damage.py
+	$(BIN)/pytest tests/laws/test_codec.py -k "expects and integer and YUV420"
 
 lint:
 	$(BIN)/ruff format --check .
