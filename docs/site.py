@@ -17,6 +17,7 @@ ELSEWHERE = {  # pages by their place in the repository
     "CONTRIBUTING.md": "contributing.md",
     "src/neuvid/weights/README.md": "weights.md",
 }
+EXAMPLES = [path for path in (DOCS.parent / "examples").iterdir() if path.is_file()]
 PLACES = {page: place for place, page in ELSEWHERE.items()}
 FOLDERS = ("experiments", "decisions")
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#]+)")
@@ -31,8 +32,9 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the pages from elsewhere."""
-    for place, page in ELSEWHERE.items():
+    """Add the pages from elsewhere, and the examples as they are."""
+    examples = {f"examples/{path.name}": f"examples/{path.name}" for path in EXAMPLES}
+    for place, page in (ELSEWHERE | examples).items():
         files.append(File.generated(config, page, content=(DOCS.parent / place).read_text()))
 
 

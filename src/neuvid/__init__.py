@@ -36,6 +36,7 @@ _NAMES = {  # of each module
     "neuvid.errors": "CorruptStream Desynchronised InvalidSetting ModelMismatch "
     "NeuvidError Truncated UnknownVersion UnreadableInput UnwritableOutput",
     "neuvid.models.checkpoint": "Arithmetic LoadedModel load_model",
+    "neuvid.models.presets": "register_family",
     "neuvid.rate.budget": "Bitrate LeakyBucket RateMeter RateReport",
     "neuvid.rate.controller": "FixedQuality FramePlan FrameStats FrameView RateController Trial",
     "neuvid.rate.distortion": "PsnrControl",

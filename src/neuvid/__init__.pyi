@@ -41,6 +41,7 @@ from neuvid.errors import UnwritableOutput as UnwritableOutput
 from neuvid.models.checkpoint import Arithmetic as Arithmetic
 from neuvid.models.checkpoint import LoadedModel as LoadedModel
 from neuvid.models.checkpoint import load_model as load_model
+from neuvid.models.presets import register_family as register_family
 from neuvid.rate.budget import Bitrate as Bitrate
 from neuvid.rate.budget import LeakyBucket as LeakyBucket
 from neuvid.rate.budget import RateMeter as RateMeter

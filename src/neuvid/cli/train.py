@@ -15,7 +15,12 @@ from neuvid.training.recipes import RECIPES, find_recipe
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of: {', '.join(RECIPES)}; or FILE.py:NAME, a recipe of your own."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Training set, made by `neuvid data prepare`.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; one with a checkpoint goes on.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Stop at this step.")] = None,

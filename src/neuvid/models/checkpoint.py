@@ -196,7 +196,7 @@ def load_model(
     path = _checkpoint_path(str(name))
     metadata, tensors = _read(path)
     try:
-        network = build_model(_config(json.loads(metadata["config"])))
+        network = build_model(_config(path, json.loads(metadata["config"])))
         table = {key: tensors.pop(TABLE_PREFIX + key) for key in _TABLE_KEYS}
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
         target = _device(device)
@@ -280,13 +280,14 @@ def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return metadata, tensors
 
 
-def _config(values: dict[str, Any]) -> ModelConfig:
+def _config(path: Path, values: dict[str, Any]) -> ModelConfig:
     """Return the config of the first family that has all fields named in `values`."""
     for kind in FAMILIES:
         if values.keys() <= {field.name for field in fields(kind)}:
             config: ModelConfig = _restore(kind, values)
             return config
-    raise ValueError("no family has such a config")
+    reason = "a checkpoint of an unknown family; one of your own is known once it is registered"
+    raise UnreadableInput(path, reason)
 
 
 def _restore(kind: Any, values: dict[str, Any]) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 from neuvid.errors import InvalidSetting
@@ -86,6 +87,20 @@ FAMILIES: dict[type[ModelConfig], Any] = {
     DynamicConfig: DynamicModel,
     DynamicHybridConfig: DynamicHybridModel,
 }
+
+
+def register_family(config: type[ModelConfig], model: Callable[[Any], VideoModel[Any]]) -> None:
+    """Let models of a family of one's own be trained and loaded; `model` makes one of a config.
+
+    A checkpoint tells its family by the fields of its config. Raises InvalidSetting where another
+    family's config has all of these fields.
+    """
+    names = {field.name for field in fields(config)}
+    for known in FAMILIES:
+        if names <= {field.name for field in fields(known)}:
+            expected = f"one with a field that {known.__name__} lacks"
+            raise InvalidSetting("config", got=config.__name__, expected=expected)
+    FAMILIES[config] = model
 
 
 def build_model(config: ModelConfig) -> VideoModel[Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 from neuvid.errors import InvalidSetting
 from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL, FM, FM_SMALL, RT, RT_SMALL
@@ -322,7 +325,31 @@ RECIPES = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return the recipe of a name; raise InvalidSetting when there is none."""
+    """Return the recipe of a name, or that of `FILE.py:NAME` from a file of Python, which is run.
+
+    Raises InvalidSetting where there is none.
+    """
+    file, colon, attribute = name.rpartition(":")
+    if colon and file.endswith(".py"):
+        return _recipe_of_file(Path(file), attribute)
     if name not in RECIPES:
-        raise InvalidSetting("recipe", got=name, expected=", ".join(RECIPES))
+        expected = f"{', '.join(RECIPES)}, FILE.py:NAME"
+        raise InvalidSetting("recipe", got=name, expected=expected)
     return RECIPES[name]
+
+
+def _recipe_of_file(file: Path, name: str) -> Recipe:
+    if not file.is_file():
+        raise InvalidSetting("recipe", got=str(file), expected="a file that exists")
+    sys.path.insert(0, str(file.parent.resolve()))  # where the processes of a run find it, too
+    module = import_module(file.stem)
+    if not file.samefile(module.__file__ or ""):
+        expected = f"a file not called as the module {module.__name__}, which is known already"
+        raise InvalidSetting("recipe", got=str(file), expected=expected)
+    recipe = getattr(module, name, None)
+    if not isinstance(recipe, Recipe):
+        known = [key for key, value in vars(module).items() if isinstance(value, Recipe)]
+        raise InvalidSetting(
+            "recipe", got=name, expected=", ".join(known) or "a Recipe in the file"
+        )
+    return recipe
