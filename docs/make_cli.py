@@ -20,15 +20,23 @@ HEAD = """# Command line
     neuvid decode talk.nvid pictures/ --seek 12.5
     cat talk.y4m | neuvid encode - - | neuvid decode - - | ffplay -
 
-The exit code is 0 when all went well, 1 when `--keep-going` met damage, 2 after one line
-`neuvid: error: ...` that names the cause, 130 after Ctrl-C. Output files appear when they are
-whole: whatever goes wrong, no part of one is left. A pipe or a device is written to as it is, and
-a symbolic link stays one. On long work a line of progress a minute is printed where standard error
-is no terminal. `python -m neuvid` is `neuvid`.
+Each command tells its options at the end of this page, which `docs/make_cli.py` makes of `--help`.
+`python -m neuvid` is `neuvid`.
 
-`docs/make_cli.py` makes this page from `--help`.
+## Exit codes and outputs
 
-What comes back of a file:
+| code | when |
+| --- | --- |
+| 0 | all went well |
+| 1 | `--keep-going` met damage, or a part of an evaluation failed |
+| 2 | one line `neuvid: error: ...` names the cause |
+| 130, 143 | after Ctrl-C, SIGTERM |
+
+Output files appear when they are whole: whatever goes wrong, no part of one is left. A pipe or a
+device is written to as it is, and a symbolic link stays one. On long work a line of progress a minute
+is printed where standard error is no terminal.
+
+## What comes back of a file
 
 | | to mkv and webm | to mp4, m4v and mov | to y4m, yuv and pictures |
 | --- | --- | --- | --- |
@@ -47,12 +55,18 @@ What comes back of a file:
 
 "Told" is a line `neuvid: note: ...`, at decoding unless it says otherwise.
 
+## Times and pictures
+
 Times begin near zero, whatever a recording's clock said, and go on where it starts again. Where a
-file tells no times of frames, or wrong ones, they are FFmpeg's best effort. Pictures (png, jpg,
-webp, bmp, tif), alone or a folder of them, are turned as their Exif says. Those that move (png, gif,
-webp, avif) are clips; png and webp in a folder give their first picture. A photograph in tiles
-(HEIC) is refused. Finding `--start` in a transport stream reads all that comes before, as its clock
-may start again: some 3 seconds for each half an hour.
+file tells no times of frames, or wrong ones, they are FFmpeg's best effort. Finding `--start` in a
+transport stream reads all that comes before, as its clock may start again: some 3 seconds for each
+half an hour.
+
+Pictures (png, jpg, webp, bmp, tif), alone or a folder of them, are turned as their Exif says. Those
+that move (png, gif, webp, avif) are clips; png and webp in a folder give their first picture. A
+photograph in tiles (HEIC) is refused.
+
+## Commands
 """
 
 
@@ -61,7 +75,7 @@ def help_of(command: list[str]) -> str:
     text = io.StringIO()
     with redirect_stdout(text):
         main([*command, "--help"])
-    return f"\n## {' '.join(['neuvid', *command])}\n```\n{text.getvalue().strip()}\n```\n"
+    return f"\n### {' '.join(['neuvid', *command])}\n```\n{text.getvalue().strip()}\n```\n"
 
 
 def page() -> str:
