@@ -50,7 +50,7 @@ is printed where standard error is no terminal.
 | subtitles | SRT, ASS, WebVTT (webm: WebVTT alone); other text as SRT (webm: WebVTT) without styles, told | mov_text; other text as mov_text without styles, told | no, told |
 | chapters | yes | yes | no, told |
 | tags (title, artist, ...) | yes | those that mp4 has names for; others told | no, told |
-| languages and titles of streams, flags of sound and subtitles | yes | yes, but mov has no word for rare languages | |
+| languages and titles of streams, flags of sound and subtitles | yes | yes, but mov has no word for rare languages, and of the flags only the default; mp4 has most | |
 | closed captions inside pictures, timecodes, fonts, covers, further videos, data | no, told at encoding | no, told at encoding | no, told at encoding |
 
 "Told" is a line `neuvid: note: ...`, at decoding unless it says otherwise.
@@ -58,9 +58,9 @@ is printed where standard error is no terminal.
 ## Times and pictures
 
 Times begin near zero, whatever a recording's clock said, and go on where it starts again. Where a
-file tells no times of frames, or wrong ones, they are FFmpeg's best effort. Finding `--start` in a
-transport stream reads all that comes before, as its clock may start again: some 3 seconds for each
-half an hour.
+file tells no times of frames, or wrong ones, they are FFmpeg's best effort. `--start` in a transport
+stream goes to the place that its clock tells, where looks at it every two seconds before show that
+it runs on; else all that comes before is read, some 3 seconds for each half an hour.
 
 Pictures (png, jpg, webp, bmp, tif), alone or a folder of them, are turned as their Exif says. Those
 that move (png, gif, webp, avif) are clips; png and webp in a folder give their first picture. A

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -81,6 +82,38 @@ def test_start_and_frames_are_exact(tmp_path: Path, suffix: str, start: float, f
         assert [frame.pts for frame in part] == [
             frame.pts - whole[first].pts for frame in whole[first : first + 12]
         ]
+
+
+class CountingFile(io.FileIO):
+    """A file that counts the bytes read."""
+
+    count = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes."""
+        data = super().read(size) or b""
+        self.count += len(data)
+        return data
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_late_start_is_exact(tmp_path: Path, suffix: str) -> None:
+    path = moving_clip(tmp_path / f"clip{suffix}", frames=400, audio=True)
+    with open_clip(path) as reader:
+        whole = list(reader)
+    for first in (333, 397):
+        with open_clip(path, start=first / 25, frames=3, passthrough=True) as reader:
+            part = list(reader)
+        assert_same(part, whole[first : first + 3])
+        assert [f.pts for f in part] == [f.pts - whole[first].pts for f in whole[first : first + 3]]
+
+
+def test_late_start_in_a_transport_stream_reads_little(tmp_path: Path) -> None:
+    stuffed = {"muxrate": "4000000"}  # bits per second, most of them empty
+    path = moving_clip(tmp_path / "clip.ts", frames=1000, container_options=stuffed)
+    with CountingFile(path) as file, open_clip(file, start=35, frames=1) as reader:
+        assert len(list(reader)) == 1
+        assert file.count < 0.7 * path.stat().st_size
 
 
 def test_start_counts_from_the_first_frame(tmp_path: Path) -> None:

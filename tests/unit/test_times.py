@@ -11,7 +11,7 @@ import av
 import pytest
 from av.packet import Packet
 from av.stream import Stream
-from clips import assert_same, moving_clip
+from clips import Coding, assert_same, moving_clip
 
 from neuvid.video.clip import open_clip
 from neuvid.video.frame import Frame
@@ -117,6 +117,21 @@ def test_start_of_joined_recordings_is_exact(tmp_path: Path) -> None:
             assert_same(list(clip), whole[first : first + 5])
 
 
+@pytest.mark.parametrize("begins", [(0, 0), (40, 0)])
+def test_late_start_of_joined_recordings_is_exact(
+    tmp_path: Path, begins: tuple[float, float]
+) -> None:
+    """The clock tells places as far as it runs, and no farther."""
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(recording(tmp_path, begin, 400) for begin in begins))
+    with open_clip(path) as clip:
+        whole = list(clip)
+    for first in (380, 760):
+        start = Fraction(whole[first].pts - whole[0].pts, 90_000)
+        with open_clip(path, start=start, frames=2) as clip:
+            assert_same(list(clip), whole[first : first + 2])
+
+
 def reordered(path: Path, frames: int = 18) -> Path:
     """Write a clip whose frames are not stored in the order of showing."""
     with av.open(str(path), "w") as output:
@@ -149,3 +164,22 @@ def test_decoding_times_are_no_times_of_showing(tmp_path: Path, suffix: str) -> 
     assert_same([Frame(f.planes, 0) for f in frames], [Frame(f.planes, 0) for f in expected])
     assert all(abs(step - FRAME) < Fraction(1, 500) for step in steps[3:])
     assert min(steps) > 0 and sum(steps) < FRAME * (len(frames) + 2)
+
+
+def test_empty_frames_of_avi_are_no_pictures(tmp_path: Path) -> None:
+    """Its header counts them, which tell that the picture before stands for longer."""
+    clip = moving_clip(tmp_path / "clip.mp4", frames=24, coding=Coding(codec="mpeg4"))
+    path = tmp_path / "filled.avi"
+    with av.open(str(clip)) as file, av.open(str(path), "w") as output:
+        copy = output.add_stream_from_template(file.streams.video[0])
+        for number, packet in enumerate(packet for packet in file.demux() if packet.size):
+            packet.stream, packet.time_base = copy, Fraction(1, 125)
+            packet.pts = packet.dts = 5 * number
+            packet.duration = 1
+            output.mux(packet)
+    with av.open(str(path)) as file:
+        assert file.streams.video[0].frames > 100
+    with open_clip(path) as reader:
+        assert reader.info.frame_rate == 25
+        assert reader.info.frame_count in (23, 24)
+        assert len(list(reader)) == 24

@@ -11,12 +11,14 @@ from typing import NamedTuple, Protocol
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from neuvid.errors import UnreadableInput
+from neuvid.video.clocks import clock_runs, first_moment, go_to
 from neuvid.video.inputs import DemuxerInput
 from neuvid.video.orientation import Orientation
 from neuvid.video.passthrough import PassthroughPacker
@@ -26,8 +28,8 @@ from neuvid.video.times import PictureTimes, SteadyClock
 
 UNKNOWN_RATE = Fraction(25)  # frames per second, where a clip does not tell
 PREROLL = Fraction(1)  # seconds; seeking lands earlier by this, so that no sound is missed
+KEY_FRAMES = Fraction(12)  # seconds in which a recording is expected to have one
 INTERLEAVING = Fraction(10)  # seconds that sound may lie behind the pictures in a file
-AVFMT_TS_DISCONT = 0x200  # FFmpeg's flag of formats whose clock may start again
 ROUNDING = Fraction(1, 1000)  # ticks that a start time in seconds may be off
 
 
@@ -123,7 +125,9 @@ class StreamSource:
         self.sample_aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self.chroma_location = chroma_location(self._stream)
         self.field_order = self._stream.codec_context.field_order
-        self._may_restart = bool(container.format.flags & AVFMT_TS_DISCONT)
+        flags = Flags(container.format.flags)
+        self._may_restart = Flags.ts_discont in flags
+        self._has_places = seekable and Flags.no_byte_seek not in flags
         self.begin = self._first_time()
         self.end = self._last_time()
         self.frame_count = self._count()
@@ -195,7 +199,7 @@ class StreamSource:
         return start + duration
 
     def _count(self) -> int | None:
-        if self._stream.frames:
+        if self._stream.frames and self._container.format.name != "avi":  # it counts empty ones
             return self._stream.frames
         if self._stream.duration:
             return round(self._stream.duration * self.time_base * self.frame_rate)
@@ -206,9 +210,8 @@ class StreamSource:
     def _near(self, target: int, whole: Iterator[TimedPicture]) -> Iterator[TimedPicture]:
         """Pictures from a key frame at or before `target` ticks on, or all where that fails."""
         early = target - round(PREROLL / self.time_base)
-        if self._may_restart:  # times do not tell places
-            self._skip(early)
-            return whole
+        if self._may_restart:
+            return self._near_by_clock(early, whole)
         if self._seek(early):
             pictures = self._timed()
             first = next(pictures, None)
@@ -227,15 +230,47 @@ class StreamSource:
             self._container.seek(max(first, ticks), stream=self._stream)
         except (av.FFmpegError, OSError, OverflowError):
             return False
+        self._read_anew()
+        return True
+
+    def _near_by_clock(self, early: int, whole: Iterator[TimedPicture]) -> Iterator[TimedPicture]:
+        """Pictures from the last key frame at or before `early` ticks on.
+
+        Where the clock does not tell its place, all packets before are read, none decoded.
+        """
+        first, before = self._stream.start_time, early - round(KEY_FRAMES / self.time_base)
+        if self._has_places and first is not None and first < before:
+            if self._clock_runs_to(before) and self._seek(before) and self._skip(early):
+                return self._timed()
+            go_to(self._container, 0)
+            self._read_anew()
+            whole = self._timed()
+        self._skip(early)
+        return whole
+
+    def _clock_runs_to(self, ticks: int) -> bool:
+        """Say whether the clock tells where `ticks` are; the container is left at any place."""
+        try:
+            self._container.seek(ticks, stream=self._stream)
+            end = first_moment(self._container.demux(self._stream))
+            return end is not None and clock_runs(self._container, self._stream, end)
+        except (av.FFmpegError, OSError, OverflowError):
+            return False
+
+    def _read_anew(self) -> None:
+        """Read from where the container is."""
         self._packets = self._demux()
         if self.passthrough:
             self.passthrough.forget()
-        return True
 
-    def _skip(self, target: int) -> None:
-        """Read on to the last key frame at or before `target` ticks without decoding."""
+    def _skip(self, target: int) -> bool:
+        """Read on to the last key frame at or before `target` ticks without decoding.
+
+        Return False where there is none.
+        """
         rest = self._packets
         kept: list[Packet[Stream]] = []
+        found = False
         for packet in rest:
             if packet.stream is not self._stream:
                 self._pass_on(packet)
@@ -244,11 +279,13 @@ class StreamSource:
             early = ticks is None or ticks <= target
             if early and packet.is_keyframe and packet.size:
                 kept.clear()
+                found = True
                 self._stream.codec_context.flush_buffers()
             kept.append(packet)
             if not early:
                 break
         self._packets = _chained(kept, rest)
+        return found
 
     def _timed(self) -> Iterator[TimedPicture]:
         """Yield the pictures with rising pts."""
