@@ -430,6 +430,20 @@ def test_aac_of_mp4_is_played_as_long_as_it_was(tmp_path: Path, suffix: str) -> 
     assert lead_of(tmp_path / f"out{suffix}") == lead_of(clip) == 0
 
 
+def test_aac_stays_as_long_from_container_to_container(tmp_path: Path) -> None:
+    """Each tells of the padding in its way: as a shorter packet, or beside a whole one."""
+    clip = moving_clip(tmp_path / "0.mp4", frames=10, audio=True, sound_span=(0, 0.38))
+    for number, suffix in enumerate((".mkv", ".mp4", ".mkv", ".mp4"), start=1):
+        copy_clip(tmp_path / clip.name, tmp_path / f"{number}{suffix}")
+        clip = tmp_path / f"{number}{suffix}"
+        if suffix == ".mkv":
+            played = samples_of(clip).shape[1]
+        else:
+            last = sound_of(clip, "audio")[1][-1]
+            played = round(48000 * (last.time + last.duration))
+        assert abs(played - 18240) <= 48 * number  # a millisecond for each
+
+
 def test_sound_of_matroska_starts_on_the_sample_in_mp4(tmp_path: Path) -> None:
     """The priming of Opus is 312 samples, 6.5 milliseconds."""
     clip = moving_clip(tmp_path / "in.mkv", frames=10, audio=True, audio_codec="libopus")

@@ -68,6 +68,11 @@ class SoundPacket:
         """Samples at its start that are not played."""
         return int.from_bytes(self.side_data.get(SKIPPED, b"")[:4], "little")
 
+    @property
+    def padding(self) -> int:
+        """Samples at its end that are not played."""
+        return int.from_bytes(self.side_data.get(SKIPPED, b"")[4:8], "little")
+
 
 def stream_parameters(stream: Stream) -> tuple[str, bytes] | None:
     """Return a container's name and a file of it with the stream's parameters, else None."""
@@ -138,8 +143,19 @@ def padding_of(packet: Packet[Stream]) -> int:
     if packet.pts is None or stream.time_base != Fraction(1, stream.sample_rate):
         return 0
     duration = packet.duration or 0
-    is_last = packet.pts + duration == (stream.start_time or 0) + (stream.duration or 0)
+    left = (stream.start_time or 0) + (stream.duration or 0) - packet.pts - duration
+    is_last = abs(left) * 1000 <= stream.sample_rate  # times from Matroska are milliseconds
     return max(stream.codec_context.frame_size - duration, 0) if is_last else 0
+
+
+def played_duration(packet: Packet[Stream], padding: int) -> int:
+    """Return how long a packet is played, in its ticks; Matroska may count its padding as well."""
+    stream, duration = packet.stream, packet.duration or 0
+    if not padding or not isinstance(stream, AudioStream):
+        return duration
+    samples = stream.codec_context.frame_size - padding  # of AAC and MP3; others have no such size
+    played = round(Fraction(samples, stream.sample_rate) / packet.time_base)
+    return min(played, duration) if samples > 0 else duration
 
 
 def start_on_sample(packet: Packet[Stream], priming: int, rate: int) -> None:

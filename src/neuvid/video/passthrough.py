@@ -23,6 +23,7 @@ from neuvid.video.copying import (
     SoundStream,
     open_parameters,
     padding_of,
+    played_duration,
     skipping,
     stream_parameters,
     with_priming,
@@ -81,8 +82,8 @@ class PassthroughPacker:
         }
         if padding := padding_of(packet):
             side_data.setdefault(SKIPPED, skipping(0, padding))
-        duration, key = packet.duration or 0, packet.is_keyframe
-        kept = SoundPacket(number, pts, duration, key, bytes(packet), side_data)
+        kept = SoundPacket(number, pts, 0, packet.is_keyframe, bytes(packet), side_data)
+        kept.duration = played_duration(packet, kept.padding)
         if not self._is_over(kept):
             self._pending.append(kept)
         return pts * packet.time_base
