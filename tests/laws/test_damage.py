@@ -303,8 +303,9 @@ def test_intra_frames_between_hostile_claims_do_not_prolong_salvage() -> None:
         ([intra(0), intra(0)], "after a later one"),
         ([intra(2)], "frames 0 to 1 are missing"),
         ([claim_short(0) + crc32(claim_short(0)).to_bytes(4, "big")], "no intra frame"),
+        ([claim(0, LONG_INTER + b"\0")], "no intra frame"),
         ([b"\xff\x05"], "no packet begins with ff05"),
-        ([claim(0, LONG_INTER + b"\0")], "not in its short form"),
+        ([intra(0), claim(0, LONG_INTER + b"\0")], "not in its short form"),
         ([claim(1 << 28)], "payload has 268435456 bytes"),
     ],
 )
@@ -351,7 +352,7 @@ def test_an_index_that_points_astray_is_noticed() -> None:
     "packet",
     [
         claim((1 << 28) - 1),
-        claim((1 << 28) - 1, LONG_INTER + b"\0"),
+        intra(0) + claim((1 << 28) - 1, LONG_INTER + b"\0"),
         INDEX + write_varint((1 << 32) - 16),
         PASSTHROUGH + write_varint(1 << 20),
     ],

@@ -323,8 +323,6 @@ class PacketReader:
     def _read_frame(self, gap_allowed: bool = False) -> StoredPacket:
         source, progress = self._source, self._progress
         fields = FrameFields.read(source, self.header, progress.choice, self._version)
-        if fields.place is None and progress.choice is None:
-            raise CorruptStream("the first frame is no intra frame")
         before = 0 if fields.place else progress.checksum
         checksum = source.verify(before, fields.checksum_size(self._version))
         packet, timing = self._frame(fields)

@@ -218,10 +218,8 @@ class FrameHead:
         return number if choice == _like(before, choice.level) else None
 
     @classmethod
-    def of_brief(cls, number: int, header: StreamHeader, before: FrameChoice | None) -> Self:
+    def of_brief(cls, number: int, header: StreamHeader, before: FrameChoice) -> Self:
         """Return the head that a number of the brief form stands for."""
-        if before is None:
-            raise CorruptStream("the first frame is no intra frame")
         size, level = divmod(number, header.levels)
         return cls(_like(before, level), False, size)
 
@@ -301,13 +299,15 @@ class FrameFields:
         if SYNC_MARKER.startswith(beginning):
             place, number = _read_intra(source)
             head = FrameHead.of(number, FrameKind.INTRA, header)
+        elif beginning.startswith(SYNC_MARKER[:1]) and beginning != LONG_INTER:
+            raise CorruptStream(f"no packet begins with {beginning.hex()}")
+        elif before is None:
+            raise CorruptStream("the first frame is no intra frame")
         elif beginning == LONG_INTER:
             delay, number = _read_long_inter(source)
             if not delay and short_begin + number < SHORT_LIMIT:
                 raise CorruptStream("an inter frame is not in its short form")
             head = FrameHead.of(number, FrameKind.INTER, header)
-        elif beginning.startswith(SYNC_MARKER[:1]):
-            raise CorruptStream(f"no packet begins with {beginning.hex()}")
         elif beginning[0] << 24 < short_begin:
             head = FrameHead.of_brief(read_varint(source), header, before)
         else:
