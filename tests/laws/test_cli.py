@@ -468,21 +468,31 @@ def test_a_file_that_cannot_grow_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("sent", "code", "source"),
+    [(signal.SIGINT, 130, "-"), (signal.SIGTERM, 143, "PIPE"), (signal.SIGHUP, 129, "-")],
 )
 def test_an_interrupt_leaves_nothing(
-    sent: signal.Signals, code: int, checkpoint: Path, folder: Path
+    sent: signal.Signals,
+    code: int,
+    source: str,
+    checkpoint: Path,
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    source = ["-", "x.nvid", "--frame-size", "320x240", "--fps", "25"]
+    pipe = tmp_path_factory.mktemp("pipes") / "clip.yuv"
+    os.mkfifo(pipe)
+    name = source.replace("PIPE", str(pipe))
+    arguments = [name, "x.nvid", "--frame-size", "320x240", "--fps", "25", "--model", checkpoint]
     before = signal.signal(sent, signal.SIG_DFL)  # nohup and "&" have it ignored
+    end = os.open(pipe, os.O_RDWR)  # which waits for no other end
     try:
-        process = start("encode", *source, "--model", checkpoint, stdin=subprocess.PIPE)
+        process = start("encode", *arguments, stdin=end)
     finally:
         signal.signal(sent, before)
-    with process:
-        assert process.stdin and process.stderr
-        process.stdin.write(bytes(320 * 240 * 3 // 2 * 3))  # and the pipe stays open
-        process.stdin.flush()
+    with process, open(end, "wb") as writer:
+        assert process.stderr
+        writer.write(bytes(320 * 240 * 3 // 2 * 3))  # and the pipe stays open
+        writer.flush()
         while not list(folder.iterdir()):
             time.sleep(0.02)
         process.send_signal(sent)
