@@ -26,5 +26,5 @@ class LambdaRange:
         return self.low * torch.exp(growth * quality)
 
 
-INTRA_LAMBDAS = LambdaRange(10, 2048)
+INTRA_LAMBDAS = LambdaRange(10, 4096)
 INTER_LAMBDAS = LambdaRange(1, 768)

@@ -25,7 +25,7 @@ POSITION_MAX = QUALITIES - 1 + max(LEVEL_OFFSETS)
 ANCHORS = 4  # rows of a bank, evenly spread over the positions
 VECTOR_VALUES = 8  # x and y of the four blocks at one position of the context
 ACTIVITY_VALUES = 2  # change against the last picture as it is, and against it moved
-BIT_COSTS = (107.0, 6.0)  # of a vector's bit in the search, at the lowest and the highest position
+BIT_COSTS = (107.0, 4.3)  # of a vector's bit in the search, at the lowest and the highest position
 
 
 def bank_positions(quality: Tensor, level: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neuvid.entropy.coder import LatentCoder
+from neuvid.lagrangian import LambdaRange
 from neuvid.models.residual import (
     TRANSFORM_CHANNELS,
     Foreknowledge,
@@ -67,6 +68,7 @@ class HybridPrior(Fusion):
 class HybridModel(ResidualModel):
     """The residual model whose coefficients are coded in four steps."""
 
+    inter_lambdas = LambdaRange(2.5, 2048)
     prior: HybridPrior
 
     def __init__(self, config: HybridConfig) -> None:

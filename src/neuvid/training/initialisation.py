@@ -24,7 +24,7 @@ from neuvid.models.dynamic_hybrid import DynamicHybridModel
 from neuvid.models.hybrid import HybridModel
 from neuvid.models.implicit import ImplicitModel, ImplicitPrior
 from neuvid.models.intra import IntraModel, IntraPrior, LinearPath
-from neuvid.models.residual import TRANSFORM_CHANNELS, ResidualModel
+from neuvid.models.residual import TRANSFORM_CHANNELS
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
 from neuvid.priors.checkerboard import FOUR_STEPS
 
@@ -299,7 +299,7 @@ def _initialise_residual(model: HybridModel | DynamicHybridModel, places: list[i
     for conv in (model.analysis, model.synthesis, model.head):  # zero in the mean
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     for bank in (model.prior.encoder_steps, model.prior.decoder_steps):
-        _set_block_steps(bank, places)
+        _set_block_steps(bank, places, model.inter_lambdas)
     _initialise_motion(model.motion)
 
 
@@ -346,9 +346,9 @@ def _frequency(channel: int) -> float:
     return math.hypot(v, u) * (1.0 if is_luma else CHROMA_DAMPING)
 
 
-def _set_block_steps(bank: StepBank, places: list[int]) -> None:
+def _set_block_steps(bank: StepBank, places: list[int], lambdas: LambdaRange) -> None:
     """Fill a bank with the steps of high-rate theory, those of luma and of chroma."""
-    rows, lambdas = bank.vectors.shape[0], ResidualModel.inter_lambdas
+    rows = bank.vectors.shape[0]
     qualities = POSITION_MAX * torch.linspace(0, 1, rows, dtype=torch.float64)
     for channel, place in enumerate(places):
         # d(bits)/d(step) = 1 / (64 ln2 step); d(D)/d(step) = weight step / (6 samples).
