@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from clips import assert_same, moving_frames, moving_info
+from disks import file_size_limit
 
 from neuvid.errors import InvalidSetting, UnwritableOutput
 from neuvid.video.clip import RawFormat, create_clip, open_clip
@@ -249,17 +247,6 @@ def test_lost_times_are_noted(tmp_path: Path) -> None:
     notes = write(tmp_path / "clip.y4m", INFO, frames)
     assert notes == ["bare planes have no times: written as 25 frames per second"]
     assert write(tmp_path / "even.y4m", INFO, frames[:3]) == []
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Files cannot grow beyond `size` bytes, as if the disk were full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("name", ["clip.y4m", "clip.mp4", "clip.mkv", "pictures"])

@@ -16,6 +16,7 @@ from clips import moving_clip, moving_frames, moving_info
 import neuvid
 from neuvid.codec.files import create_stream
 from neuvid.errors import UnreadableInput, UnwritableOutput
+from neuvid.outputs import replacing
 from neuvid.video.clip import create_clip, open_clip
 from neuvid.video.frame import PixelFormat
 
@@ -107,6 +108,27 @@ def test_names_may_be_as_long_as_the_file_system_allows(tmp_path: Path, letter: 
     target = tmp_path / (letter * (longest // len(letter.encode())) + ".y4m")
     write(target)
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(), UnwritableOutput)]
+)
+def test_what_is_replaced_is_whole(
+    tmp_path: Path, failure: BaseException, raised: type[BaseException]
+) -> None:
+    path, link = tmp_path / "real", tmp_path / "link"
+    link.symlink_to("real")
+    with replacing(link) as file:
+        file.write(b"whole")
+    path.chmod(0o640)
+    with pytest.raises(raised), replacing(link) as file:
+        file.write(b"half")
+        raise failure
+    assert set(tmp_path.iterdir()) == {path, link} and path.read_bytes() == b"whole"
+    with replacing(link) as file:
+        file.write(b"new")
+    assert link.is_symlink() and path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

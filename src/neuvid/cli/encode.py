@@ -38,10 +38,10 @@ from neuvid.codec.statistics import StreamStatistics
 from neuvid.errors import InvalidSetting
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model
 from neuvid.models.presets import DEFAULT_MODEL
+from neuvid.outputs import is_written_through
 from neuvid.rate.distortion import PsnrControl
 from neuvid.video.clip import PICTURE_RATE, RawFormat, open_clip
 from neuvid.video.frame import FrameSize, PixelFormat, frame_rate
-from neuvid.video.outputs import is_written_through
 
 STREAM_SUFFIX = ".nvid"
 RAW_SUFFIXES = (".yuv", ".rgb")

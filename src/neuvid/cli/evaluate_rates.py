@@ -22,7 +22,7 @@ from neuvid.evaluation.results import Failure
 from neuvid.evaluation.summary import markdown_table
 from neuvid.models.checkpoint import load_model
 from neuvid.models.presets import DEFAULT_MODEL
-from neuvid.video.writer import writing
+from neuvid.outputs import replacing
 
 FORMAT = "neuvid-rates-1"
 QUALITIES = "16,32,48"
@@ -72,9 +72,9 @@ def evaluate_rates_command(
     print_failures(dict.fromkeys(failures))
     summaries = summarise(runs)
     content = {"format": FORMAT, "runs": runs, "summaries": summaries}
-    with writing(str(output)):
-        numbers = output.with_suffix(".json")
-        numbers.write_text(json.dumps(content, default=asdict, indent=1) + "\n", encoding="utf-8")
+    numbers = output.with_suffix(".json")
+    with replacing(numbers) as file:
+        file.write(f"{json.dumps(content, default=asdict, indent=1)}\n".encode())
     write_rate_page(runs, output)
     print(markdown_table(*table_of(summaries)))
     print(f"{output} and {numbers}")

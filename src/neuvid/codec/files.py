@@ -11,9 +11,8 @@ from typing import BinaryIO, TypeAlias
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.errors import CorruptStream, Desynchronised, ModelMismatch, UnreadableInput
+from neuvid.outputs import creating
 from neuvid.video.inputs import STANDARD, standard_input
-from neuvid.video.outputs import open_output
-from neuvid.video.writer import writing
 
 StreamPath: TypeAlias = str | Path | BinaryIO  # "-" is standard input or output
 
@@ -49,15 +48,8 @@ def create_stream(target: StreamPath) -> Iterator[BinaryIO]:
     if not isinstance(target, str | Path):
         yield target
         return
-    with writing(str(target)):
-        output = open_output(Path(target))
-    try:
-        yield output.file
-        with writing(str(target)):
-            output.commit()
-    except BaseException:
-        output.discard()
-        raise
+    with creating(Path(target)) as file:
+        yield file
 
 
 def _open_file(source: StreamPath) -> BinaryIO:

@@ -19,12 +19,12 @@ from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
 from neuvid.codec.statistics import StreamStatistics
 from neuvid.errors import InvalidSetting
 from neuvid.models.checkpoint import LoadedModel
+from neuvid.outputs import writing
 from neuvid.rate.budget import Bitrate, LeakyBucket, RateMeter, RateReport
 from neuvid.rate.controller import FixedQuality, FrameStats, FrameView, RateController
 from neuvid.rate.total import CodedFrame, TotalControl
 from neuvid.video.clip import ClipReader
 from neuvid.video.frame import ClipInfo
-from neuvid.video.writer import writing
 
 FINEST = QUALITIES - 1
 MOST_PASSES = 5

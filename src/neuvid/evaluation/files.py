@@ -9,10 +9,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
-from neuvid.errors import UnreadableInput, UnwritableOutput
+from neuvid.errors import UnreadableInput
 from neuvid.evaluation.bdrate import all_comparisons
 from neuvid.evaluation.metrics import METRICS
 from neuvid.evaluation.results import ClipFacts, Conditions, Curve, Evaluation, Failure, Point
+from neuvid.outputs import replacing
 
 FORMAT = "neuvid-evaluation-1"
 DIFFERENCES = "differences"  # follow from the curves: written for other programs, never read
@@ -25,10 +26,8 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     """
     content = {"format": FORMAT} | asdict(evaluation)
     text = json.dumps(content | {DIFFERENCES: all_comparisons(evaluation)}, indent=1)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UnwritableOutput(path, error.strerror or str(error)) from error
+    with replacing(path) as file:
+        file.write(f"{text}\n".encode())
 
 
 def read_evaluation(path: Path) -> Evaluation:

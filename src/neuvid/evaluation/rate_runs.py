@@ -24,10 +24,10 @@ from neuvid.evaluation.rates import RateRun
 from neuvid.evaluation.results import Failure
 from neuvid.evaluation.source import RawClip, extract_clip
 from neuvid.models.checkpoint import LoadedModel, load_model
+from neuvid.outputs import replacing, writing
 from neuvid.rate.budget import Bitrate
 from neuvid.rate.controller import FrameStats, FrameView, RateController
 from neuvid.video.clip import open_clip
-from neuvid.video.writer import writing
 
 NAMES = {
     BitrateController.NEUVID: "neuvid",
@@ -151,7 +151,8 @@ class _Runner:
         else:
             with TemporaryDirectory() as folder:
                 run = code(Path(folder))
-            file.write_text(json.dumps(asdict(run)))
+            with replacing(file) as cached:
+                cached.write(json.dumps(asdict(run)).encode())
         self.runs.append(run)
         self._told(run)
         return run

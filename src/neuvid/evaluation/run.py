@@ -27,7 +27,7 @@ from neuvid.evaluation.results import (
     Point,
 )
 from neuvid.evaluation.source import RawClip, extract_clip
-from neuvid.video.writer import writing
+from neuvid.outputs import writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

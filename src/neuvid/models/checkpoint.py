@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -30,11 +29,12 @@ from neuvid.entropy.distributions import (
     scale_thresholds,
 )
 from neuvid.entropy.tables import EntropyTables, tables_from_cumulative
-from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
+from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.models.base import ModelConfig, VideoModel
 from neuvid.models.presets import FAMILIES, PRESETS, build_model, preset
 from neuvid.nn.half import use_16_bits
 from neuvid.nn.integer import make_exact
+from neuvid.outputs import replacing
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # checkpoints that come with the package
 SUFFIX = ".safetensors"
@@ -149,17 +149,9 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
     header += b" " * (-len(header) % 8)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        # save_file would let nobody else read the file
-        with beside.open("wb") as file:
-            file.writelines((len(header).to_bytes(8, "little"), header))
-            file.write(memoryview(content)[8 + size :])
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise UnwritableOutput(path, error.strerror or str(error)) from error
+    with replacing(path) as file:
+        file.writelines((len(header).to_bytes(8, "little"), header))
+        file.write(memoryview(content)[8 + size :])
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -10,13 +10,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuvid.lagrangian import PLANE_WEIGHTS, LambdaRange
+from neuvid.video.frame import BLUE, GREEN, RED
 
 LEVEL_WEIGHTS = (0.52, 1.33, 0.83)  # of the distortion at each level (DCVC-DC)
 ERROR_MIN = 1e-6  # mean squared error below which a plane counts as perfect
-KR, KB = 0.2126, 0.0722  # BT.709
-KG = 1 - KR - KB
+RED_OF_V, BLUE_OF_U = 2 - 2 * RED, 2 - 2 * BLUE
 RGB_OF_YUV = np.array(
-    ((1, 0, 2 - 2 * KR), (1, -2 * (1 - KB) * KB / KG, -2 * (1 - KR) * KR / KG), (1, 2 - 2 * KB, 0))
+    (
+        (1, 0, RED_OF_V),
+        (1, -BLUE_OF_U * BLUE / GREEN, -RED_OF_V * RED / GREEN),
+        (1, BLUE_OF_U, 0),
+    )
 )
 RGB_PRODUCTS = (RGB_OF_YUV.T @ RGB_OF_YUV).tolist()  # what products of Y, U, V weigh in errors
 BALANCED_QUALITY = 48.0  # whose loss is the same whatever the balance

@@ -6,7 +6,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -20,7 +19,8 @@ import numpy as np
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from neuvid.errors import InvalidSetting, UnwritableOutput
+from neuvid.errors import InvalidSetting
+from neuvid.outputs import replacing
 from neuvid.training.items import Item, map_planes, read_index, split_frame
 from neuvid.training.packed import PackedClip, to_picture, write_head
 
@@ -106,7 +106,8 @@ def pack(
             streams += [one.stream(frames) for one in coded]
             if frames < PIECE_FRAMES:
                 break
-    _write(out, [write_head(chosen), *streams])
+    with replacing(out) as file:
+        file.writelines((write_head(chosen), *streams))
     return chosen
 
 
@@ -157,15 +158,3 @@ def _encode(planes: NDArray[np.uint8], piece: Piece) -> Coded:
         packets += [bytes(packet) for packet in codec.encode(frame)]
     packets += [bytes(packet) for packet in codec.encode(None)]
     return Coded(piece, packets)
-
-
-def _write(out: Path, parts: list[bytes]) -> None:
-    partial_file = out.with_name(out.name + ".partial")
-    try:
-        with partial_file.open("wb") as file:
-            file.writelines(parts)
-        partial_file.replace(out)
-    except OSError as error:
-        with suppress(OSError):
-            partial_file.unlink()
-        raise UnwritableOutput(out, error.strerror or str(error)) from error

@@ -15,7 +15,8 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
+from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.outputs import replacing, writing
 from neuvid.training.items import INDEX_FILE, INDEX_VERSION, PLANES_FILE, Item, Split
 from neuvid.video.clip import open_clip
 from neuvid.video.colour import frame_to_tensor, tensor_to_frame
@@ -92,10 +93,9 @@ def prepare(
     validation = _validation_sources(sources)
     items: list[Item] = []
     skipped: dict[str, str] = {}
-    try:
+    with writing(str(out)):
         out.mkdir(parents=True, exist_ok=True)
-        partial = out / (PLANES_FILE + ".partial")
-        with partial.open("wb") as file:
+        with replacing(out / PLANES_FILE) as file:
             for done, source in enumerate(sources):
                 split: Split = "validation" if source in validation else "train"
                 try:
@@ -103,13 +103,14 @@ def prepare(
                 except UnreadableInput as error:
                     skipped[source.name] = str(error)
                 progress(done + 1, len(sources))
+            if not items:
+                raise UnreadableInput(", ".join(map(str, folders)), "no usable video or photograph")
             size = file.tell()
-        if not items:
-            partial.unlink()
-            raise UnreadableInput(", ".join(map(str, folders)), "no usable video or photograph")
-        _publish(out, partial, items, {"bytes": size, "skipped": skipped})
-    except OSError as error:
-        raise UnwritableOutput(out, str(error)) from error
+            (out / INDEX_FILE).unlink(missing_ok=True)  # it must not describe new planes
+        index = {"version": INDEX_VERSION, "bytes": size, "skipped": skipped}
+        index["items"] = [asdict(item) for item in items]
+        with replacing(out / INDEX_FILE) as file:
+            file.write(json.dumps(index, indent=1).encode())
     return items, skipped
 
 
@@ -120,15 +121,6 @@ def _validation_sources(sources: list[Source]) -> set[Source]:
         count = max(round(VALIDATION_SHARE * len(kind)), min(1, len(kind) - 1))
         chosen.update(sorted(kind, key=lambda source: source.split_key)[: max(count, 0)])
     return chosen
-
-
-def _publish(out: Path, partial: Path, items: list[Item], facts: dict[str, object]) -> None:
-    index = {"version": INDEX_VERSION, **facts, "items": [asdict(item) for item in items]}
-    partial_index = out / (INDEX_FILE + ".partial")
-    partial_index.write_text(json.dumps(index, indent=1))
-    (out / INDEX_FILE).unlink(missing_ok=True)  # an old index must not describe new planes
-    partial.replace(out / PLANES_FILE)
-    partial_index.replace(out / INDEX_FILE)
 
 
 def _store(source: Source, split: Split, file: BinaryIO, height: int) -> list[Item]:

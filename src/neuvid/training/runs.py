@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import torch
 
 from neuvid.errors import UnreadableInput, UnwritableOutput
+from neuvid.outputs import replacing, writing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -22,27 +23,6 @@ CHECKPOINT_FILE, BEST_FILE, LAST_FILE = "checkpoint.pt", "best.safetensors", "la
 LOG_FILE, TENSORBOARD_FOLDER = "log.jsonl", "tensorboard"
 CHECKPOINT_VERSION = 2  # of what is in it
 SPACE_NEEDED = 8  # times the bytes of the weights: checkpoint, exports, and one beside
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that either the old or the new content survives any interruption.
-
-    `write` gets the file, which is open. Raises UnwritableOutput.
-    """
-    beside = path.with_name(path.name + ".partial")
-    try:
-        with beside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise UnwritableOutput(path, error.strerror or str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +35,9 @@ class RunFolder:
     def create(cls, path: Path, weight_bytes: int) -> Self:
         """Return the folder, made where it is missing and checked for space and permission."""
         run = cls(path)
-        try:
+        with writing(str(path)):
             path.mkdir(parents=True, exist_ok=True)
             status = os.statvfs(path)
-        except OSError as error:
-            raise UnwritableOutput(path, error.strerror or str(error)) from error
         if not os.access(path, os.W_OK):
             raise UnwritableOutput(path, "no permission")
         free, needed = status.f_bavail * status.f_frsize, SPACE_NEEDED * weight_bytes
@@ -70,7 +48,10 @@ class RunFolder:
     def save_checkpoint(self, content: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
         whole = {"version": CHECKPOINT_VERSION, **content}
-        write_atomically(self.path / CHECKPOINT_FILE, partial(torch.save, whole))
+        data = io.BytesIO()  # torch.save hides why a file cannot be written
+        torch.save(whole, data)
+        with replacing(self.path / CHECKPOINT_FILE) as file:
+            file.write(data.getbuffer())
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the checkpoint, None where there is none.
@@ -101,22 +82,19 @@ class RunLogs:
 
     def __init__(self, path: Path, first_step: int) -> None:
         file = path / LOG_FILE
-        try:
+        with writing(str(path)):
             kept = _lines_before(file, first_step)
-            write_atomically(file, lambda opened: opened.write("".join(kept).encode()))
+            with replacing(file) as replaced:
+                replaced.write("".join(kept).encode())
             self.lines: TextIO = file.open("a")
             self.tensorboard = _tensorboard(path / TENSORBOARD_FOLDER, first_step)
-        except OSError as error:
-            raise UnwritableOutput(path, error.strerror or str(error)) from error
 
     def write(self, step: int, group: str, numbers: Mapping[str, float]) -> None:
         """Log numbers by name at a step; `group` is "train" or "validation"."""
         entry = {"step": step, "group": group, **numbers}
-        try:
+        with writing(LOG_FILE):
             self.lines.write(json.dumps(entry) + "\n")
             self.lines.flush()
-        except OSError as error:
-            raise UnwritableOutput(LOG_FILE, error.strerror or str(error)) from error
         if self.tensorboard is not None:
             for name, number in numbers.items():
                 self.tensorboard.add_scalar(f"{group}/{name}", number, step)

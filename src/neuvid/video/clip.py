@@ -14,15 +14,15 @@ from typing import BinaryIO, TypeAlias
 import av
 
 from neuvid.errors import InvalidSetting, UnreadableInput
+from neuvid.outputs import GivenFile, OutputFolder, is_written_through, open_output
 from neuvid.video.animations import AnimatedPicture, is_animated_webp
 from neuvid.video.frame import ClipInfo, FrameSize, PixelFormat, plane_shapes
 from neuvid.video.inputs import STANDARD, DemuxerInput, PipeInput, standard_input
-from neuvid.video.outputs import GivenFile, OutputFolder, is_written_through, open_output
 from neuvid.video.photographs import PictureFiles, is_animated_png
 from neuvid.video.reader import ClipReader
 from neuvid.video.sinks import CONTAINERS, ContainerSink, PictureSink, PlanesSink, Sink
 from neuvid.video.sources import PictureSource, StreamSource, open_failure
-from neuvid.video.writer import ClipWriter, writing
+from neuvid.video.writer import ClipWriter, muxing
 
 __all__ = ["ClipReader", "ClipWriter", "RawFormat", "create_clip", "open_clip"]
 
@@ -101,7 +101,7 @@ def create_clip(
     Raises InvalidSetting for a target that cannot hold such frames, and UnwritableOutput.
     """
     name = _name(target)
-    with writing(name):
+    with muxing(name):
         sink = _make_sink(target, info, sound_start)
     return ClipWriter(name, sink, info)
 

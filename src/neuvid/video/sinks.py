@@ -15,6 +15,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from neuvid.errors import CorruptStream
+from neuvid.outputs import OutputFile, OutputFolder
 from neuvid.video.copying import (
     SoundPacket,
     SoundStream,
@@ -26,7 +27,6 @@ from neuvid.video.copying import (
 )
 from neuvid.video.frame import ClipInfo, Frame, PixelFormat, Plane
 from neuvid.video.orientation import Orientation
-from neuvid.video.outputs import OutputFile, OutputFolder
 from neuvid.video.passthrough import PassthroughUnpacker
 from neuvid.video.planes import LIMITED, make_picture, repeat_chroma
 from neuvid.video.rgb import RgbConverter, YuvConverter

@@ -10,6 +10,7 @@ from typing import Self
 import av
 
 from neuvid.errors import InvalidSetting, UnwritableOutput
+from neuvid.outputs import writing
 from neuvid.video.frame import ClipInfo, Frame, plane_shapes
 from neuvid.video.sinks import Sink
 
@@ -40,7 +41,7 @@ class ClipWriter:
         shapes = tuple(plane.shape for plane in frame.planes)
         if shapes != self._shapes:
             raise InvalidSetting("frame planes", got=shapes, expected=f"{self._shapes}")
-        with writing(self._name):
+        with muxing(self._name):
             self._sink.write(frame)
         self.frames_written += 1
 
@@ -50,7 +51,7 @@ class ClipWriter:
         The first of them must come before the first frame. Raises CorruptStream where they are
         damaged.
         """
-        with writing(self._name):
+        with muxing(self._name):
             self._sink.write_passthrough(data)
 
     def __enter__(self) -> Self:
@@ -68,7 +69,7 @@ class ClipWriter:
             self._sink.discard()
             return
         try:
-            with writing(self._name):
+            with muxing(self._name):
                 self._sink.finish(self.end)
         except BaseException:
             self._sink.discard()
@@ -76,12 +77,12 @@ class ClipWriter:
 
 
 @contextmanager
-def writing(name: str) -> Iterator[None]:
-    """Turn failures of writing into UnwritableOutput."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UnwritableOutput(name, "its folder does not exist") from error
-    except (OSError, av.FFmpegError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnwritableOutput(name, reason) from error
+def muxing(name: str) -> Iterator[None]:
+    """Turn failures of writing, FFmpeg's among them, into UnwritableOutput."""
+    with writing(name):
+        try:
+            yield
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise UnwritableOutput(name, error.strerror or str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from neuvid.video.writer import writing
+from neuvid.outputs import replacing
 
 
 def page_part(name: str) -> str:
@@ -15,5 +15,5 @@ def page_part(name: str) -> str:
 
 def write_page(page: str, path: Path) -> None:
     """Write a page; raise UnwritableOutput."""
-    with writing(str(path)):
-        path.write_text(page, encoding="utf-8")
+    with replacing(path) as file:
+        file.write(page.encode())

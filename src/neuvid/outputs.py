@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EACCES, EISDIR
 from pathlib import Path
 from secrets import token_hex
@@ -29,6 +30,50 @@ class OutputFile(Protocol):
 
     def discard(self) -> None:
         """Remove the file."""
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Turn failures of writing into UnwritableOutput."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UnwritableOutput(name, "its folder does not exist") from error
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnwritableOutput(name, reason) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file whose content is on the disk when it takes the place of `path`.
+
+    Either the old or the new content survives any interruption. Raises UnwritableOutput, for
+    failures in the block, too.
+    """
+    with writing(str(path)), creating(path) as file:
+        yield file
+        file.flush()
+        if not is_written_through(path):
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def creating(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the place of `path` when the block is left.
+
+    After an exception nothing is left of it. A pipe or a device is written to. Raises
+    UnwritableOutput.
+    """
+    with writing(str(path)):
+        output = open_output(path)
+    try:
+        yield output.file
+        with writing(str(path)):
+            output.commit()
+    except BaseException:
+        output.discard()
+        raise
 
 
 def is_written_through(path: Path) -> bool:
