@@ -61,7 +61,7 @@ class FilteredModel(HybridModel):
         return replace(state, picture=picture.clamp(0.0, 1.0))
 
 
-neuvid.register_family(FilteredConfig, FilteredModel)
+neuvid.register_family("filtered", FilteredConfig, FilteredModel)
 
 CONFIG = FilteredConfig(intra=INTRA_SMALL)
 RECIPE = replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from shutil import copy, copytree
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from clips import moving_clip, moving_frames, moving_info
+from conftest import TINY_HYBRID
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -21,9 +22,9 @@ import neuvid
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.cli.main import main
 from neuvid.errors import InvalidSetting, UnreadableInput
-from neuvid.models.base import ModelConfig
-from neuvid.models.checkpoint import FORMAT, LoadedModel, read_weights
-from neuvid.models.hybrid import HybridModel
+from neuvid.models.checkpoint import FORMAT, LoadedModel, read_weights, save_model
+from neuvid.models.hybrid import HybridConfig, HybridModel
+from neuvid.models.presets import build_model
 from neuvid.video.colour import frame_to_tensor
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,14 +108,21 @@ def test_the_page_of_a_new_family_works(folder: Path, footage: Path) -> None:
     assert neuvid.read("clip.nvid", model=names["model"])[-1].rgb().any()
 
 
-def test_a_family_is_told_by_its_fields(folder: Path, checkpoint: Path) -> None:
+def test_a_family_is_told_by_its_name(folder: Path) -> None:
     @dataclass(frozen=True, slots=True, kw_only=True)
-    class Twin(ModelConfig):
-        feature_channels: int = 1
+    class Twin(HybridConfig):
+        """As that of fm-small."""
 
-    with pytest.raises(InvalidSetting, match="config is 'Twin'; allowed is one with a field that"):
-        neuvid.register_family(Twin, HybridModel)
-    metadata = {"format": FORMAT, "name": "own", "config": '{"own_field": 1}'}
+    config = Twin(**{field.name: getattr(TINY_HYBRID, field.name) for field in fields(TINY_HYBRID)})
+    with pytest.raises(InvalidSetting, match="config is 'Twin'; allowed is that of a family"):
+        build_model(config)
+    with pytest.raises(InvalidSetting, match="family is 'fm-small'; allowed is a name that no"):
+        neuvid.register_family("fm-small", Twin, HybridModel)
+    neuvid.register_family("twin", Twin, HybridModel)
+    checkpoint = folder / "twin.safetensors"
+    save_model(checkpoint, "twin", build_model(config), {})
+    assert neuvid.load_model(checkpoint).network.config == config
+    metadata = {"format": FORMAT, "name": "own", "family": "own", "config": "{}"}
     save_file(read_weights(checkpoint), folder / "own.safetensors", metadata)
     with pytest.raises(UnreadableInput, match="unknown family"):
         neuvid.load_model("own.safetensors")

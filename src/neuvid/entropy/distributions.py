@@ -212,14 +212,16 @@ class FactorisedPrior(nn.Module):
     """A learned cumulative distribution for every channel and quality (DCVC-RT, section 4.4).
 
     The cumulative function is the sigmoid of four monotone layers of width one. `first_row`
-    is the row of the integer tables of quality 0, channel 0; the others follow.
+    is the row of the integer tables of quality 0, channel 0; the others follow. Who builds the
+    model assigns it.
     """
 
-    def __init__(self, qualities: int, channels: int, *, first_row: int) -> None:
+    first_row: int
+
+    def __init__(self, qualities: int, channels: int) -> None:
         super().__init__()
         self.qualities = qualities
         self.channels = channels
-        self.first_row = first_row
         shape = (4, qualities, channels)
         self.stretch = nn.Parameter(0.01 * torch.randn(shape))
         self.shift = nn.Parameter(0.01 * torch.randn(shape))

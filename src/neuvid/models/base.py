@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES, FrameChoice
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import FactorisedPrior
+from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
 from neuvid.errors import InvalidSetting
 from neuvid.lagrangian import INTER_LAMBDAS, LambdaRange
 from neuvid.models.still import StillModel
@@ -114,8 +114,14 @@ class VideoModel(nn.Module, ABC, Generic[S]):
 
     def factorised_priors(self) -> list[FactorisedPrior]:
         """Return the priors that need rows in the integer tables, in order of their rows."""
-        priors = [module for module in self.modules() if isinstance(module, FactorisedPrior)]
-        return sorted(priors, key=lambda prior: prior.first_row)
+        return [module for module in self.modules() if isinstance(module, FactorisedPrior)]
+
+    def assign_rows(self) -> None:
+        """Give each prior its rows in the integer tables, after those of all laws."""
+        row = LAW_ROWS
+        for prior in self.factorised_priors():
+            prior.first_row = row
+            row += prior.row_count
 
 
 def lead(quality: Tensor, qualities: Tensor | float) -> Tensor:

@@ -31,7 +31,7 @@ from neuvid.entropy.distributions import (
 from neuvid.entropy.tables import EntropyTables, tables_from_cumulative
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.models.base import ModelConfig, VideoModel
-from neuvid.models.presets import FAMILIES, PRESETS, build_model, preset
+from neuvid.models.presets import FAMILIES, PRESETS, build_model, family_name, preset
 from neuvid.nn.half import use_16_bits
 from neuvid.nn.integer import make_exact
 from neuvid.outputs import replacing
@@ -115,6 +115,7 @@ def save_model(
     metadata = notes | {
         "format": FORMAT,
         "name": name,
+        "family": family_name(model.config),
         "config": json.dumps(asdict(model.config)),
     }
     _write(path, tensors, metadata)
@@ -140,6 +141,7 @@ def ship_checkpoint(path: Path, folder: Path) -> None:
         expected = f"one with the still-picture model in {shared}"
         raise InvalidSetting("checkpoint", got=str(path), expected=expected)
     metadata["stills"] = checkpoint_digest(shared).hex()
+    metadata["family"] = family_name(_config(path, metadata))
     _write(folder / f"{metadata['name']}{SUFFIX}", tensors, metadata)
 
 
@@ -188,12 +190,12 @@ def load_model(
     path = _checkpoint_path(str(name))
     metadata, tensors = _read(path)
     try:
-        network = build_model(_config(path, json.loads(metadata["config"])))
+        network = build_model(_config(path, metadata))
         table = {key: tensors.pop(TABLE_PREFIX + key) for key in _TABLE_KEYS}
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
         target = _device(device)
         tables = _coder_tables(table, target)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UnreadableInput(path, f"a damaged checkpoint ({reason})") from error
     network.eval().requires_grad_(False)
@@ -272,14 +274,23 @@ def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return metadata, tensors
 
 
-def _config(path: Path, values: dict[str, Any]) -> ModelConfig:
-    """Return the config of the first family that has all fields named in `values`."""
-    for kind in FAMILIES:
-        if values.keys() <= {field.name for field in fields(kind)}:
-            config: ModelConfig = _restore(kind, values)
-            return config
-    reason = "a checkpoint of an unknown family; one of your own is known once it is registered"
-    raise UnreadableInput(path, reason)
+def _config(path: Path, metadata: dict[str, str]) -> ModelConfig:
+    """Return the config, of the family that the metadata names."""
+    values = json.loads(metadata["config"])
+    name = metadata.get("family") or _family_with(values)
+    if name not in FAMILIES:
+        reason = "a checkpoint of an unknown family; one of your own is known once it is registered"
+        raise UnreadableInput(path, reason)
+    config: ModelConfig = _restore(FAMILIES[name].config, values)
+    return config
+
+
+def _family_with(values: dict[str, Any]) -> str | None:
+    """Return the first family whose config has all these fields: old checkpoints name none."""
+    for name, family in FAMILIES.items():
+        if values.keys() <= {field.name for field in fields(family.config)}:
+            return name
+    return None
 
 
 def _restore(kind: Any, values: dict[str, Any]) -> Any:

@@ -132,7 +132,7 @@ class DynamicModel(MotionContextModel[MotionContextState]):
         self.temporal = nn.Sequential(
             halving(coarse, coarse), nn.LeakyReLU(STEEP_SLOPE), halving(coarse, temporal)
         )
-        z_prior = FactorisedPrior(1, hyper, first_row=self.next_row)
+        z_prior = FactorisedPrior(1, hyper)
         self.prior = ChannelwisePrior(
             StridedHyperprior(config.latent_channels[-1], hyper, hyper, z_prior),
             config.latent_channels,

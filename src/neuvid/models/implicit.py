@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
+from neuvid.entropy.distributions import FactorisedPrior
 from neuvid.models.base import ModelConfig, State, VideoModel
 from neuvid.models.intra import PATCH_VALUES, IntraConfig, IntraModel
 from neuvid.nn.blocks import (
@@ -84,9 +84,7 @@ class ImplicitPrior(nn.Module):
     def __init__(self, config: ImplicitConfig) -> None:
         super().__init__()
         latent, hyper = config.latent_channels, config.hyper_channels
-        intra_rows = QUALITIES * config.intra.hyper_channels
-        z_prior = FactorisedPrior(BANK_ROWS, hyper, first_row=LAW_ROWS + intra_rows)
-        self.hyperprior = Hyperprior(latent, hyper, hyper, z_prior)
+        self.hyperprior = Hyperprior(latent, hyper, hyper, FactorisedPrior(BANK_ROWS, hyper))
         self.temporal_bank = Bank(BANK_ROWS, config.feature_channels)
         self.temporal = Down(config.feature_channels, config.temporal_channels)
         width = hyper + config.temporal_channels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES
-from neuvid.entropy.distributions import LAW_ROWS, FactorisedPrior
+from neuvid.entropy.distributions import FactorisedPrior
 from neuvid.models.still import StillModel
 from neuvid.nn.blocks import (
     PATCH,
@@ -62,7 +62,7 @@ class IntraPrior(FourStepPrior):
     def __init__(self, config: IntraConfig) -> None:
         latent, width = config.latent_channels, config.prior_channels
         params = 2 * latent + 2
-        z_prior = FactorisedPrior(QUALITIES, config.hyper_channels, first_row=LAW_ROWS)
+        z_prior = FactorisedPrior(QUALITIES, config.hyper_channels)
         super().__init__(
             hyperprior=Hyperprior(
                 latent, config.hyper_channels, config.hyper_feature_channels, z_prior

@@ -102,7 +102,7 @@ class MotionModel(MotionContextModel[MotionState]):
         self.temporal = nn.Sequential(
             halving(coarse, coarse), nn.LeakyReLU(STEEP_SLOPE), halving(coarse, latent)
         )
-        self.prior = ConditionalPrior(latent, hyper, latent, first_row=self.next_row)
+        self.prior = ConditionalPrior(latent, hyper, latent)
         self.transform = FrameTransform(config)
 
     def initial_state(self, height: int, width: int, batch: int = 1) -> MotionState:

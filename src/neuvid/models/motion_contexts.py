@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from neuvid.choice import QUALITIES, FrameChoice, FrameKind
 from neuvid.entropy.coder import LatentCoder
-from neuvid.entropy.distributions import LAW_ROWS
 from neuvid.models.base import ModelConfig, State, VideoModel
 from neuvid.models.picture import PictureConfig, PictureModel
 from neuvid.nn.blocks import Shuffle, SignalConv, SignalPointwise
@@ -104,10 +103,7 @@ class MotionTransform(nn.Module):
 
 
 class MotionContextModel(VideoModel[M]):
-    """Codes motion and makes contexts of it; families code the frame on these.
-
-    Their integer tables have rows from `next_row` on.
-    """
+    """Codes motion and makes contexts of it; families code the frame on these."""
 
     integer_arithmetic = False
     refresh_period = 32
@@ -116,12 +112,10 @@ class MotionContextModel(VideoModel[M]):
         super().__init__()
         fine, _, _ = config.feature_channels
         motion, hyper = config.motion_channels, config.hyper_channels
-        motion_row = LAW_ROWS + QUALITIES * config.intra.hyper_channels
-        self.next_row = motion_row + hyper
-        self.intra: PictureModel = PictureModel(config.intra, first_row=LAW_ROWS)
+        self.intra: PictureModel = PictureModel(config.intra)
         self.estimator = MotionEstimator()
         self.motion_transform = MotionTransform(motion)
-        self.motion_prior = ConditionalPrior(motion, hyper, 0, first_row=motion_row)
+        self.motion_prior = ConditionalPrior(motion, hyper, 0)
         self.picture_adaptor = SignalConv(3, fine, 3, padding=1)
         self.feature_adaptors = nn.ModuleList(
             SignalPointwise(fine, fine) for _ in range(self.levels)

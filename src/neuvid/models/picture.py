@@ -48,9 +48,9 @@ def gaussian(scales: Tensor) -> Gaussian:
 class PicturePrior(FourStepPrior):
     """Hyperprior and four-step spatial prior of the still-picture latent."""
 
-    def __init__(self, config: PictureConfig, *, first_row: int) -> None:
+    def __init__(self, config: PictureConfig) -> None:
         latent, width = config.latent_channels, 2 * config.latent_channels
-        z_prior = FactorisedPrior(QUALITIES, config.hyper_channels, first_row=first_row)
+        z_prior = FactorisedPrior(QUALITIES, config.hyper_channels)
         super().__init__(
             hyperprior=StridedHyperprior(latent, config.hyper_channels, latent, z_prior),
             fusion=nn.Sequential(SummingBlock(latent, width), SummingBlock(width, width + 2)),
@@ -62,12 +62,9 @@ class PicturePrior(FourStepPrior):
 
 
 class PictureModel(StillModel):
-    """Codes a picture by itself: latent at 1/16 of the resolution, hyper-latent at 1/64.
+    """Codes a picture by itself: latent at 1/16 of the resolution, hyper-latent at 1/64."""
 
-    `first_row` is the row of its prior of z in the integer tables.
-    """
-
-    def __init__(self, config: PictureConfig, *, first_row: int) -> None:
+    def __init__(self, config: PictureConfig) -> None:
         super().__init__()
         (fine, middle, coarse), latent = config.trunk_channels, config.latent_channels
         refine = config.refine_channels
@@ -80,7 +77,7 @@ class PictureModel(StillModel):
             DoublyGatedBlock(coarse),
             SignalConv(coarse, latent, 3, stride=2, padding=1),
         )
-        self.prior = PicturePrior(config, first_row=first_row)
+        self.prior = PicturePrior(config)
         self.decoder = nn.Sequential(
             DoublyGatedBlock(latent),
             ResidualUp(latent, coarse),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from neuvid.errors import InvalidSetting
@@ -80,32 +80,51 @@ PRESETS: dict[str, ModelConfig] = {
     "dynamic": DYNAMIC,
     "dynamic-small": DYNAMIC_SMALL,
 }
-FAMILIES: dict[type[ModelConfig], Any] = {
-    ImplicitConfig: ImplicitModel,
-    MotionConfig: MotionModel,
-    HybridConfig: HybridModel,
-    DynamicConfig: DynamicModel,
-    DynamicHybridConfig: DynamicHybridModel,
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A network architecture: `model` makes one of a config."""
+
+    config: type[ModelConfig]
+    model: Callable[[Any], VideoModel[Any]]
+
+
+FAMILIES = {
+    "rt": Family(ImplicitConfig, ImplicitModel),
+    "fm": Family(MotionConfig, MotionModel),
+    "fm-small": Family(HybridConfig, HybridModel),
+    "dynamic": Family(DynamicConfig, DynamicModel),
+    "dynamic-small": Family(DynamicHybridConfig, DynamicHybridModel),
 }
 
 
-def register_family(config: type[ModelConfig], model: Callable[[Any], VideoModel[Any]]) -> None:
+def register_family(
+    name: str, config: type[ModelConfig], model: Callable[[Any], VideoModel[Any]]
+) -> None:
     """Let models of a family of one's own be trained and loaded; `model` makes one of a config.
 
-    A checkpoint tells its family by the fields of its config. Raises InvalidSetting where another
-    family's config has all of these fields.
+    Checkpoints tell their family by its name. Raises InvalidSetting where another family has it.
     """
-    names = {field.name for field in fields(config)}
-    for known in FAMILIES:
-        if names <= {field.name for field in fields(known)}:
-            expected = f"one with a field that {known.__name__} lacks"
-            raise InvalidSetting("config", got=config.__name__, expected=expected)
-    FAMILIES[config] = model
+    if name in FAMILIES:
+        expected = "a name that no other family has: " + ", ".join(FAMILIES)
+        raise InvalidSetting("family", got=name, expected=expected)
+    FAMILIES[name] = Family(config, model)
+
+
+def family_name(config: ModelConfig) -> str:
+    """Return the name of the config's family; raise InvalidSetting where it is not registered."""
+    for name, family in FAMILIES.items():
+        if type(config) is family.config:
+            return name
+    expected = "that of a family, which one of your own is once it is registered"
+    raise InvalidSetting("config", got=type(config).__name__, expected=expected)
 
 
 def build_model(config: ModelConfig) -> VideoModel[Any]:
-    """Return a model of the config's family with untrained weights."""
-    model: VideoModel[Any] = FAMILIES[type(config)](config)
+    """Return a model of the config's family with untrained weights; raise as `family_name`."""
+    model = FAMILIES[family_name(config)].model(config)
+    model.assign_rows()
     return model
 
 

@@ -42,17 +42,12 @@ class StridedHyperprior(SideInformation):
 
 
 class ConditionalPrior(nn.Module):
-    """Codes a latent in four steps, given context of `context_channels`, which may be 0.
+    """Codes a latent in four steps, given context of `context_channels`, which may be 0."""
 
-    `first_row` is the row of the prior of z in the integer tables.
-    """
-
-    def __init__(
-        self, channels: int, hyper_channels: int, context_channels: int, *, first_row: int
-    ) -> None:
+    def __init__(self, channels: int, hyper_channels: int, context_channels: int) -> None:
         super().__init__()
         params, known = 3 * channels, context_channels + channels
-        z_prior = FactorisedPrior(1, hyper_channels, first_row=first_row)
+        z_prior = FactorisedPrior(1, hyper_channels)
         self.hyperprior = StridedHyperprior(channels, hyper_channels, channels, z_prior)
         self.first_adaptor = PlainBlock(known, known + channels)
         self.adaptor = PlainBlock(known + channels, known + channels)
