@@ -29,9 +29,3 @@ def lower_bound(values: Tensor, bound: float) -> Tensor:
         return values.clamp(min=bound)
     bounded: Tensor = _LowerBound.apply(values, bound)  # type: ignore[no-untyped-call]
     return bounded
-
-
-def round_to(values: Tensor, unit: float) -> Tensor:
-    """Return the nearest multiples of a unit, a power of two; gradients pass unchanged."""
-    rounded = (values / unit).round() * unit
-    return values + (rounded - values).detach() if torch.is_grad_enabled() else rounded
