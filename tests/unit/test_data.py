@@ -14,7 +14,7 @@ from synthetic import pan, texture, write_video
 from neuvid.errors import InvalidSetting, UnreadableInput, UnwritableOutput
 from neuvid.training.data import BatchShape, TrainingSet, draw_batches, to_frames
 from neuvid.training.items import INDEX_FILE, PLANES_FILE, read_index
-from neuvid.training.motion import Motion, Planes, moving_photo
+from neuvid.training.motion import CameraPath, Planes, moving_photo
 from neuvid.training.preparation import prepare
 
 CLIPS = BatchShape(size=6, frames=5, crop=64, photo_share=0.0)
@@ -79,7 +79,7 @@ def test_sources_are_split_and_stored_as_they_were(footage: Path, training_set: 
 def test_a_still_camera_shows_the_photograph_itself() -> None:
     picture = texture(1, 96, 96)
     photo = Planes(picture[..., 0], picture[::2, ::2, 1:].transpose(2, 0, 1).copy())
-    still = Motion(np.array([40.0, 50.0]), np.zeros(2), 0.0, 0.0, np.zeros((1, 2)))
+    still = CameraPath(np.array([40.0, 50.0]), np.zeros(2), 0.0, 0.0, np.zeros((1, 2)))
     for plane, subsampling in ((photo.luma, 1), (photo.chroma[0], 2)):
         size = 32 // subsampling
         matrix = still.matrix(0, 32, subsampling)

@@ -30,7 +30,7 @@ from neuvid.cli.rate import (
     outcome_of,
     quality_by_name,
 )
-from neuvid.codec.clips import Progress, encode_clip
+from neuvid.codec.clips import ProgressCallback, encode_clip
 from neuvid.codec.goals import RateGoal
 from neuvid.codec.passes import OpenClip, TotalGoal, encode_in_passes
 from neuvid.codec.schedule import Schedule, read_refresh_period
@@ -198,7 +198,7 @@ class _Work:
     model: LoadedModel
     schedule: Schedule
 
-    def encode(self, goal: RateGoal, progress: Progress) -> _Done:
+    def encode(self, goal: RateGoal, progress: ProgressCallback) -> _Done:
         with self.open_source() as clip:
             control, meter = goal.control(self.model, clip.info), goal.meter()
             statistics = encode_clip(
@@ -215,7 +215,7 @@ class _Work:
         outcome = outcome_of(goal, statistics, rates, psnr)
         return _Done(statistics, outcome, clip.notes, clip.damage)
 
-    def encode_in_passes(self, goal: TotalGoal, progress: Progress) -> _Done:
+    def encode_in_passes(self, goal: TotalGoal, progress: ProgressCallback) -> _Done:
         report = encode_in_passes(
             self.open_source,
             self.target,

@@ -16,7 +16,7 @@ from neuvid.cli.evaluate import CACHE, check_output, print_failures, qualities_o
 from neuvid.codec.goals import BitrateController, check_controller, controllers_of
 from neuvid.errors import InvalidSetting
 from neuvid.evaluation.rate_page import table_of, write_rate_page
-from neuvid.evaluation.rate_runs import RateOptions, evaluate_rates, runs_of
+from neuvid.evaluation.rate_runs import RateEvaluationOptions, evaluate_rates, runs_of
 from neuvid.evaluation.rates import RateRun, summarise
 from neuvid.evaluation.results import Failure
 from neuvid.evaluation.summary import markdown_table
@@ -61,7 +61,7 @@ def evaluate_rates_command(
     loaded = load_model(model)
     for each in controller or ():
         check_controller(each, loaded)
-    options = RateOptions(
+    options = RateEvaluationOptions(
         model=model,
         controllers=tuple(dict.fromkeys(controller or controllers_of(loaded))),
         qualities=chosen,
@@ -82,7 +82,9 @@ def evaluate_rates_command(
         raise typer.Exit(1)
 
 
-def _evaluate(clips: list[Path], options: RateOptions) -> tuple[list[RateRun], list[Failure]]:
+def _evaluate(
+    clips: list[Path], options: RateEvaluationOptions
+) -> tuple[list[RateRun], list[Failure]]:
     columns = (
         TextColumn("Encoding"),
         BarColumn(),

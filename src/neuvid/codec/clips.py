@@ -18,7 +18,7 @@ from neuvid.rate.budget import RateMeter
 from neuvid.rate.controller import RateController
 from neuvid.video.clip import ClipReader
 
-Progress: TypeAlias = Callable[[StreamStatistics], None]
+ProgressCallback: TypeAlias = Callable[[StreamStatistics], None]
 
 
 def encode_clip(
@@ -28,7 +28,7 @@ def encode_clip(
     model: LoadedModel,
     control: RateController,
     schedule: Schedule = FIRST_FRAME_ONLY,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     meter: RateMeter | None = None,
 ) -> StreamStatistics:
     """Encode all frames of a clip, and what `open_clip` gathered of its sound, to a stream.

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from neuvid.choice import QUALITIES, FrameChoice, quality_of
-from neuvid.codec.clips import Progress, encode_clip
+from neuvid.codec.clips import ProgressCallback, encode_clip
 from neuvid.codec.files import StreamPath, create_stream
 from neuvid.codec.goals import bitrate_control, guarded
 from neuvid.codec.schedule import FIRST_FRAME_ONLY, Schedule
@@ -107,7 +107,7 @@ def encode_in_passes(
     model: LoadedModel,
     goal: TotalGoal,
     schedule: Schedule = FIRST_FRAME_ONLY,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> PassesReport:
     """Encode a clip so that the whole stream has a size or a mean bit rate, as `encode_clip` does.
 
@@ -157,7 +157,7 @@ class _Passes:
     model: LoadedModel
     goal: TotalGoal
     schedule: Schedule
-    progress: Progress | None
+    progress: ProgressCallback | None
     count: int = 0
 
     def approach(self, new_file: Callable[[], BinaryIO]) -> _Pass:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from neuvid.bitstream.container import PacketReader
 from neuvid.bitstream.packet import Packet, PassthroughChunk, StreamHeader
-from neuvid.codec.clips import Progress
+from neuvid.codec.clips import ProgressCallback
 from neuvid.codec.decoder import MAX_PIXELS, Decoder
 from neuvid.codec.files import StreamPath, open_stream
 from neuvid.codec.statistics import StreamStatistics, Tally
@@ -64,7 +64,7 @@ def decode_stream(
     start: float | Fraction = 0,
     keep_going: bool = False,
     max_pixels: int = MAX_PIXELS,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> DecodeReport:
     """Decode a stream with its sound to a clip; `open_stream` and `create_clip` name the ends.
 
@@ -111,7 +111,7 @@ def verify_stream(
     model: LoadedModel | str | Path | None = None,
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> VerifyReport:
     """Check all of a stream and decode it, with nothing written.
 

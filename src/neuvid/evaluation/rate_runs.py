@@ -45,7 +45,7 @@ SCENARIOS = {  # shares of the mean target, each held as long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateOptions:
+class RateEvaluationOptions:
     """How rate control is evaluated.
 
     The targets of a clip are the rates of `model` at constant `qualities`; each of `controllers`
@@ -62,7 +62,7 @@ class RateOptions:
 
 
 def evaluate_rates(
-    clips: Sequence[Path], options: RateOptions, told: Callable[[RateRun], None]
+    clips: Sequence[Path], options: RateEvaluationOptions, told: Callable[[RateRun], None]
 ) -> tuple[list[RateRun], list[Failure]]:
     """Code clips at constant qualities, at the rates of these, and at rates that change.
 
@@ -81,7 +81,7 @@ def evaluate_rates(
     return runner.runs, runner.failures
 
 
-def runs_of(clips: int, options: RateOptions) -> int:
+def runs_of(clips: int, options: RateEvaluationOptions) -> int:
     """Return the number of encodings of an evaluation."""
     targets, controllers = len(options.qualities), len(options.controllers)
     buffered = BitrateController.NEUVID in options.controllers
@@ -102,7 +102,7 @@ class _Work:
 
 
 class _Runner:
-    def __init__(self, options: RateOptions, told: Callable[[RateRun], None]) -> None:
+    def __init__(self, options: RateEvaluationOptions, told: Callable[[RateRun], None]) -> None:
         self.runs: list[RateRun] = []
         self.failures: list[Failure] = []
         self._options = options

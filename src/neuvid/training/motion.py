@@ -30,7 +30,7 @@ class Planes:
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class CameraPath:
     """A path of the camera over a photograph; time is 0 in the middle of the clip."""
 
     centre: NDArray[np.float64]  # [2] x, y in the photograph
@@ -88,11 +88,11 @@ class _Film:
 
 def _film(photo: Planes, frames: int, size: int, random: np.random.Generator) -> _Film:
     height, width = photo.luma.shape
-    motion = _draw_motion((width, height), frames, size, random)
-    mask = _draw_mask((width, height), motion.centre, size, random)
+    path = _draw_path((width, height), frames, size, random)
+    mask = _draw_mask((width, height), path.centre, size, random)
     half = size // 2
-    whole = [motion.matrix(frame, size, 1) for frame in range(frames)]
-    halved = [motion.matrix(frame, size, 2) for frame in range(frames)]
+    whole = [path.matrix(frame, size, 1) for frame in range(frames)]
+    halved = [path.matrix(frame, size, 2) for frame in range(frames)]
     masks = [_warp(mask, matrix, size) for matrix in whole]
     return _Film(
         np.stack([_warp(photo.luma, matrix, size) for matrix in whole]),
@@ -131,16 +131,16 @@ def _rescale(photo: Planes, size: int, random: np.random.Generator) -> Planes:
     return Planes(resize(photo.luma, 2), np.stack([resize(plane, 1) for plane in photo.chroma]))
 
 
-def _draw_motion(
+def _draw_path(
     photo_size: tuple[int, int], frames: int, size: int, random: np.random.Generator
-) -> Motion:
+) -> CameraPath:
     room = np.maximum(np.array(photo_size) - size, 0)
     speed = math.exp(random.uniform(math.log(SPEED_MIN), math.log(SPEED_MAX)))
     direction = random.uniform(0, 2 * math.pi)
     turns = random.random() < TURN_SHARE
     moves = random.random() >= STILL_SHARE
     shakes = random.random() < SHAKE_SHARE
-    return Motion(
+    return CameraPath(
         centre=size / 2 + room * random.random(2),
         velocity=moves * speed * np.array([math.cos(direction), math.sin(direction)]),
         zoom=turns * random.normal(0, ZOOM_SPREAD),

@@ -14,7 +14,7 @@ THIRDS = ("low", "middle", "high")
 PLANES = ("y", "u", "v")
 
 
-class Progress:
+class StepMeans:
     """Collects the losses of steps; `take` gives their means and starts anew.
 
     Nothing waits for the device before `take`.
@@ -67,7 +67,7 @@ class Progress:
 
 
 def describe_training(step: int, stage: str, numbers: Mapping[str, float]) -> str:
-    """Return a line for people about what `Progress.take` gave."""
+    """Return a line for people about what `StepMeans.take` gave."""
     parts = [f"{step:>7} {stage}"]
     if "loss" in numbers:
         parts.append(f"loss {numbers['loss']:.4f}  {numbers['bpp']:.4f} bpp")

@@ -38,7 +38,7 @@ from neuvid.training.optimisers import (
     states_by_name,
 )
 from neuvid.training.processes import Processes, cores, keep_memory, stop_signals
-from neuvid.training.progress import Progress, describe_training, describe_validation
+from neuvid.training.progress import StepMeans, describe_training, describe_validation
 from neuvid.training.runs import BEST_FILE, LAST_FILE, RunFolder, RunLogs
 from neuvid.training.stages import Recipe, Stage
 from neuvid.training.time_limit import TimeLimit
@@ -229,7 +229,7 @@ class Trainer:
         """Train until the stage ends or the run is over."""
         self.optimisers = self._make_optimisers(stage)
         end = self.step + stage.steps - self.recipe.place(self.step)[1]
-        progress = Progress(self.step, end)
+        progress = StepMeans(self.step, end)
         self._compile_where_it_pays(stage, end)
         for planes in self._batches(stage, range(self.step, end)):
             with self.limit.timing("step"):
@@ -292,7 +292,7 @@ class Trainer:
         self.optimiser_states = {}
         return optimisers
 
-    def _train_batch(self, stage: Stage, planes: Planes, progress: Progress) -> None:
+    def _train_batch(self, stage: Stage, planes: Planes, progress: StepMeans) -> None:
         """Take the optimiser steps of a batch; nothing in it waits for the device."""
         chain = self._draw_chain(stage, planes)
         for losses in self._code_segments(stage, chain):
