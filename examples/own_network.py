@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import neuvid
 from neuvid.entropy.coder import LatentCoder
 from neuvid.models.checkpoint import read_weights, save_model, shipped_weights
-from neuvid.models.hybrid import HybridConfig, HybridModel
+from neuvid.models.fm_small import HybridConfig, HybridModel
 from neuvid.models.intra import PATCH_VALUES
 from neuvid.models.presets import INTRA_SMALL, build_model
 from neuvid.models.residual import ResidualState

@@ -37,7 +37,7 @@ from neuvid.entropy.distributions import (
 )
 from neuvid.entropy.tables import TOTAL, EntropyTables
 from neuvid.models.checkpoint import build_tables
-from neuvid.models.motion import MotionModel, MotionState
+from neuvid.models.fm import MotionModel, MotionState
 from neuvid.models.published import published_model
 from neuvid.priors.conditional import LAPLACE_SCALE_MIN
 

@@ -26,8 +26,8 @@ from torch.nn import functional
 
 from neuvid.choice import FrameChoice, FrameKind
 from neuvid.entropy.distributions import SCALE_MIN
-from neuvid.models.implicit import ImplicitModel, ImplicitState
 from neuvid.models.published import published_model
+from neuvid.models.rt import ImplicitModel, ImplicitState
 
 __all__ = ["frames", "recipe"]  # fixtures
 

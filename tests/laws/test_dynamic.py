@@ -23,8 +23,8 @@ from neuvid.models.base import State
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
 from neuvid.models.complexity import measure_complexity
 from neuvid.models.dynamic import DynamicConfig, DynamicModel
-from neuvid.models.dynamic_hybrid import DynamicHybridModel, GroupwisePrior
-from neuvid.models.hybrid import HybridModel
+from neuvid.models.dynamic_small import DynamicHybridModel, GroupwisePrior
+from neuvid.models.fm_small import HybridModel
 from neuvid.models.picture import PictureConfig
 from neuvid.models.presets import DYNAMIC, DYNAMIC_SMALL, build_model
 from neuvid.nn.integer import make_exact

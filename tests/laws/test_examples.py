@@ -23,7 +23,7 @@ from neuvid.choice import FrameChoice, FrameKind
 from neuvid.cli.main import main
 from neuvid.errors import InvalidSetting, UnreadableInput
 from neuvid.models.checkpoint import FORMAT, LoadedModel, read_weights, save_model
-from neuvid.models.hybrid import HybridConfig, HybridModel
+from neuvid.models.fm_small import HybridConfig, HybridModel
 from neuvid.models.presets import build_model
 from neuvid.video.colour import frame_to_tensor
 

@@ -28,8 +28,8 @@ from neuvid.codec.streams import decode_stream
 from neuvid.entropy.coder import RateEstimator
 from neuvid.errors import ModelMismatch, UnreadableInput
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
-from neuvid.models.implicit import ImplicitModel
 from neuvid.models.presets import RT_SMALL
+from neuvid.models.rt import ImplicitModel
 from neuvid.nn import exact, integer
 from neuvid.nn.blocks import DepthConvBlock
 from neuvid.nn.exact import IntegerMatrix

@@ -25,7 +25,7 @@ from neuvid.entropy.distributions import LAW_ROWS
 from neuvid.errors import CorruptStream, Desynchronised, InvalidSetting
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
 from neuvid.models.complexity import measure_complexity
-from neuvid.models.motion import MotionConfig, MotionModel, MotionState
+from neuvid.models.fm import MotionConfig, MotionModel, MotionState
 from neuvid.models.motion_contexts import ScaleRange
 from neuvid.models.picture import PictureConfig
 from neuvid.models.presets import FM

@@ -19,10 +19,10 @@ from neuvid.errors import InvalidSetting, NeuvidError, UnreadableInput, Unwritab
 from neuvid.models.agent import AgentConfig
 from neuvid.models.base import ModelConfig
 from neuvid.models.checkpoint import STILLS, read_weights, ship_checkpoint
-from neuvid.models.dynamic_hybrid import DynamicHybridConfig
-from neuvid.models.hybrid import HybridConfig
-from neuvid.models.implicit import ImplicitConfig
+from neuvid.models.dynamic_small import DynamicHybridConfig
+from neuvid.models.fm_small import HybridConfig
 from neuvid.models.intra import IntraConfig
+from neuvid.models.rt import ImplicitConfig
 from neuvid.training import trainer as trainer_module
 from neuvid.training.foresight import ForesightChain
 from neuvid.training.joint_routes import DivergenceSearch, JointRoutes

@@ -10,11 +10,11 @@ from neuvid.errors import InvalidSetting
 from neuvid.models.agent import AgentConfig
 from neuvid.models.base import ModelConfig, VideoModel
 from neuvid.models.dynamic import DynamicConfig, DynamicModel
-from neuvid.models.dynamic_hybrid import DynamicHybridConfig, DynamicHybridModel
-from neuvid.models.hybrid import HybridConfig, HybridModel
-from neuvid.models.implicit import ImplicitConfig, ImplicitModel
+from neuvid.models.dynamic_small import DynamicHybridConfig, DynamicHybridModel
+from neuvid.models.fm import MotionConfig, MotionModel
+from neuvid.models.fm_small import HybridConfig, HybridModel
 from neuvid.models.intra import IntraConfig
-from neuvid.models.motion import MotionConfig, MotionModel
+from neuvid.models.rt import ImplicitConfig, ImplicitModel
 
 DEFAULT_MODEL = "fm-small"  # the preset with weights that compresses most
 

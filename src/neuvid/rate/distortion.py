@@ -9,7 +9,7 @@ import numpy as np
 from neuvid.choice import FrameChoice, FrameKind, round_quality
 from neuvid.errors import InvalidSetting
 from neuvid.rate.controller import FrameStats, FrameView
-from neuvid.rate.model import (
+from neuvid.rate.filter import (
     AFTER_INTRA,
     LEVEL,
     PLACE,

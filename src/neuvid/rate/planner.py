@@ -18,7 +18,7 @@ from neuvid.choice import (
     round_quality,
 )
 from neuvid.rate.controller import FramePlan, FrameStats, FrameView
-from neuvid.rate.model import (
+from neuvid.rate.filter import (
     AFTER_INTRA,
     LEVEL,
     PLACE,

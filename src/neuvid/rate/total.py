@@ -10,7 +10,7 @@ from math import exp, log
 
 from neuvid.choice import FrameChoice, FrameKind, quality_of, round_quality
 from neuvid.rate.controller import FrameStats, FrameView
-from neuvid.rate.model import QUALITY
+from neuvid.rate.filter import QUALITY
 from neuvid.rate.planner import (
     FINEST,
     INTER_BITS,

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from neuvid.models.dynamic_hybrid import DynamicHybridModel
+from neuvid.models.dynamic_small import DynamicHybridModel
 from neuvid.priors.checkerboard import FOUR_STEPS
 from neuvid.training.initialisation import coefficient_places
 

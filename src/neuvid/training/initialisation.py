@@ -20,11 +20,11 @@ from neuvid.entropy.distributions import SCALE_MIN, FactorisedPrior
 from neuvid.lagrangian import INTER_LAMBDAS, INTRA_LAMBDAS, PLANE_WEIGHTS, LambdaRange
 from neuvid.models.base import VideoModel
 from neuvid.models.block_motion import ANCHORS, POSITION_MAX, MotionCoder
-from neuvid.models.dynamic_hybrid import DynamicHybridModel
-from neuvid.models.hybrid import HybridModel
-from neuvid.models.implicit import ImplicitModel, ImplicitPrior
+from neuvid.models.dynamic_small import DynamicHybridModel
+from neuvid.models.fm_small import HybridModel
 from neuvid.models.intra import IntraModel, IntraPrior, LinearPath
 from neuvid.models.residual import TRANSFORM_CHANNELS
+from neuvid.models.rt import ImplicitModel, ImplicitPrior
 from neuvid.nn.blocks import PATCH, DepthConvBlock, StepBank, Up
 from neuvid.priors.checkerboard import FOUR_STEPS
 
