@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
@@ -48,10 +47,12 @@ class RunFolder:
     def save_checkpoint(self, content: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
         whole = {"version": CHECKPOINT_VERSION, **content}
-        data = io.BytesIO()  # torch.save hides why a file cannot be written
-        torch.save(whole, data)
         with replacing(self.path / CHECKPOINT_FILE) as file:
-            file.write(data.getbuffer())
+            try:
+                torch.save(whole, file)
+            except RuntimeError as error:
+                # In whose context torch.save leaves why a file cannot be written.
+                raise error.__context__ or error from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the checkpoint, None where there is none.
