@@ -28,7 +28,7 @@ from neuvid.codec.streams import decode_stream
 from neuvid.entropy.coder import RateEstimator
 from neuvid.errors import ModelMismatch, UnreadableInput
 from neuvid.models.checkpoint import Arithmetic, LoadedModel, load_model, save_model
-from neuvid.models.presets import RT_SMALL
+from neuvid.models.presets import RT_SMALL, build_model
 from neuvid.models.rt import ImplicitModel
 from neuvid.nn import exact, integer
 from neuvid.nn.blocks import DepthConvBlock
@@ -171,7 +171,8 @@ def test_what_has_no_exact_version_is_refused() -> None:
 def network() -> ImplicitModel:
     """A small transform codec whose blocks do something."""
     torch.manual_seed(3)
-    network = ImplicitModel(RT_SMALL)
+    network = build_model(RT_SMALL)
+    assert isinstance(network, ImplicitModel)
     initialise(network)
     for module in network.modules():
         if isinstance(module, DepthConvBlock):

@@ -27,7 +27,7 @@ from neuvid.training.trainer import Trainer
 ENDLESS = replace(RECIPE, stages=(replace(IMAGE, steps=10**6),))
 SCRIPT = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {folders!r}
 from pathlib import Path
 from test_processes import ENDLESS, OPTIONS
 from neuvid.training.launch import train
@@ -112,9 +112,9 @@ def test_all_processes_stop_and_save_once(
     training_set: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
     out = tmp_path / "run"
-    tests = str(Path(__file__).parent)
+    folders = [str(folder) for folder in Path(__file__).parents[:2]]
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=tests, data=str(training_set), out=str(out)))
+    script.write_text(SCRIPT.format(folders=folders, data=str(training_set), out=str(out)))
     command = [sys.executable, str(script)]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0, text=True

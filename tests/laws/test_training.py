@@ -140,7 +140,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
 def test_a_killed_run_ends_with_the_same_weights(training_set: Path, tmp_path: Path) -> None:
     script = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
 import test_training as tests
 tests.trainer_module.CHECKPOINT_SECONDS = 0.0
 long = tests.replace(tests.PAIRS, steps=100000)
