@@ -20,6 +20,10 @@ class PipeInput(io.FileIO):
     A signal that comes just before a blocking read would wait with it for the next bytes.
     """
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most `size` bytes, all of them by default, through `readinto`."""
+        return io.RawIOBase.read(self, -1 if size is None else size) or b""
+
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         """Read what is there, once something is."""
         while not select([self], [], [], SIGNAL_SECONDS)[0]:
